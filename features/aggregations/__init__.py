@@ -1,0 +1,31 @@
+"""Aggregations: one file each, with its state layout, its compiled update loop and its read.
+
+Every aggregation starts from a record of zero bytes and applies rows one after another, so that
+*fold(a + b) == fold(b) after fold(a)*, bit for bit. `order_free` says that it also does not matter in which order
+rows arrive; views on repartitioned topics take only those, because there the order of arrival is not given.
+"""
+
+from features.aggregations.base import Aggregation, Field
+from features.aggregations.count import Count
+from features.aggregations.decayed import Decayed
+from features.aggregations.gap import Gap
+from features.aggregations.recent import Recent
+from features.aggregations.repertoire import Repertoire
+from features.aggregations.span import Span
+from features.aggregations.stock import StockPosition
+from features.aggregations.sum import Sum
+from features.aggregations.tiles import Tiles
+
+__all__ = [
+    "Aggregation",
+    "Count",
+    "Decayed",
+    "Field",
+    "Gap",
+    "Recent",
+    "Repertoire",
+    "Span",
+    "StockPosition",
+    "Sum",
+    "Tiles",
+]

@@ -1,0 +1,112 @@
+"""Row streams: the columns that folds read, one row an event or an order line, in log order.
+
+| stream | topic | entity | one row is |
+|---|---|---|---|
+| `orders` | orders | customer | an order event |
+| `order_lines` | orders | customer | a product line of an order event |
+| `clicks` | clicks | customer | a click event |
+| `demand` | demand | item | an order line, repartitioned to its item |
+| `inventory` | inventory | item | an inventory event |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Sums of quantities and money are kept as integers of a thousandth: exact, and free of the order of addition.
+FIXED_POINT = 1000
+
+
+class OrderKind(IntEnum):
+    """What an order event, an order line or a demand record does."""
+
+    PLACED = 0
+    CANCELLED = 1
+    RETURNED = 2
+
+
+class ClickKind(IntEnum):
+    """What a customer did on the site."""
+
+    PRODUCT_VIEW = 0
+    ADD_TO_CART = 1
+    REMOVE_FROM_CART = 2
+    SEARCH = 3
+    OFFER_IMPRESSION = 4
+    OFFER_CLICK = 5
+    OFFER_REDEEMED = 6
+
+
+class InventoryKind(IntEnum):
+    """What happened to the stock of an item."""
+
+    STOCK_COUNTED = 0
+    STOCK_RECEIVED = 1
+    STOCK_ADJUSTED = 2
+    PURCHASE_ORDER_PLACED = 3
+    UNITS_SOLD = 4
+    RAN_OUT = 5
+    RESTOCKED = 6
+
+
+#: Columns of each row stream beside `kind` (int8) and `event_time_ms` (int64), with their dtypes.
+STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
+    "orders": ("customer", {"value": np.int64, "units": np.int64, "lines": np.int64}),
+    "order_lines": ("customer", {"product": np.uint64, "quantity": np.int64, "unit_price": np.int64}),
+    "clicks": ("customer", {"product": np.uint64}),
+    "demand": ("item", {"quantity": np.int64, "value": np.int64}),
+    "inventory": (
+        "item",
+        {"quantity": np.int64, "expected_at_ms": np.int64, "reference": np.uint64, "simulated": np.int64},
+    ),
+}
+
+
+def fixed(values: Sequence[float] | NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Quantities or money as fixed-point integers (thousandths, rounded half to even), int64 of shape (n,).
+
+    >>> fixed([1.5, 0.0004]).tolist()
+    [1500, 0]
+    """
+    return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one stream in log order.
+
+    Args:
+        stream: a key of `STREAMS`.
+        entities: the entity key of each row, length n.
+        columns: `kind` (int8), `event_time_ms` (int64) and the stream's own columns, each of shape (n,).
+    """
+
+    stream: str
+    entities: Sequence[str]
+    columns: Mapping[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.entities)
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        """The rows at `index`, in that order."""
+        picked = [self.entities[i] for i in index]
+        return Rows(self.stream, picked, {name: col[index] for name, col in self.columns.items()})
+
+
+def rows_of(stream: str, entities: Sequence[str], **columns: Any) -> Rows:
+    """Builds rows with the stream's dtypes; a missing or unknown column is an error.
+
+    >>> rows_of("clicks", ["7"], kind=[0], event_time_ms=[5], product=[9]).columns["product"].dtype
+    dtype('uint64')
+    """
+    dtypes = {"kind": np.int8, "event_time_ms": np.int64, **STREAMS[stream][1]}
+    if dtypes.keys() != columns.keys():
+        raise ValueError(f"row stream {stream!r} has columns {sorted(dtypes)}, got {sorted(columns)}")
+    return Rows(stream, entities, {n: np.asarray(columns[n], dtype=d) for n, d in dtypes.items()})

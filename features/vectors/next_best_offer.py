@@ -1,0 +1,65 @@
+"""Next-best-offer vectors: a customer's recent purchases and views as sequences, and a few numbers about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.aggregations.base import Slots, Times
+from features.table import EntityTable
+
+VIEWS = ("customer_clicks", "customer_orders", "customer_repertoire")
+
+#: Numeric features in column order, with what each means.
+FEATURES: dict[str, str] = {
+    "customer_orders": "orders of the customer",
+    "customer_days_since": "days since the customer's last order",
+    "customer_order_value": "mean value of the customer's orders",
+    "customer_recent_orders": "orders of the customer, decayed (half-life 30 days)",
+    "customer_recent_views": "product pages opened, decayed (half-life 7 days)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRows:
+    """Rows of customers; purchases come first in the sequences, then views.
+
+    Args:
+        features: float32 of shape (n, 5), columns as `FEATURES`; NaN is unknown.
+        product: product ids, uint64 of shape (n, 32), 0 where there is none.
+        age_days: float32 of shape (n, 32), NaN where there is none.
+        viewed: 1 for views and carts, 0 for purchases, float32 of shape (n, 32).
+    """
+
+    features: NDArray[np.float32]
+    product: NDArray[np.uint64]
+    age_days: NDArray[np.float32]
+    viewed: NDArray[np.float32]
+
+
+def offer_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> OfferRows:
+    """Assembles the rows of the customers at `slots` as of event times `as_of_ms` (both of shape (n,))."""
+    orders = customers.read("customer_orders", slots, as_of_ms)
+    clicks = customers.read("customer_clicks", slots, as_of_ms)
+    numbers = np.column_stack(
+        [
+            orders["orders"],
+            orders["order_last_age_days"],
+            orders["spend"] / np.maximum(orders["orders"], 1.0),
+            orders["recent_orders"],
+            clicks["recent_views"],
+        ]
+    )
+    recent, state = customers.part("customer_repertoire", "purchases")
+    bought, bought_age = recent.sequence(state, slots, as_of_ms)
+    recent, state = customers.part("customer_clicks", "viewed")
+    viewed, viewed_age = recent.sequence(state, slots, as_of_ms)
+    flags = np.concatenate([np.zeros(bought.shape), np.ones(viewed.shape)], axis=1)
+    return OfferRows(
+        features=numbers.astype(np.float32),
+        product=np.concatenate([bought, viewed], axis=1),
+        age_days=np.concatenate([bought_age, viewed_age], axis=1).astype(np.float32),
+        viewed=flags.astype(np.float32),
+    )

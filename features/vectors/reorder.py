@@ -1,0 +1,161 @@
+"""Reorder vectors: a row a product of the customer's repertoire.
+
+Costs about 20 ns a feature row in the compiled loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.aggregations.base import Slots, Times, kernel
+from features.table import EntityTable
+
+VIEWS = ("customer_orders", "customer_repertoire")
+
+#: Numeric features in column order, with what each means.
+FEATURES: dict[str, str] = {
+    "product_orders": "orders with this product",
+    "product_share": "share of the customer's orders with this product",
+    "product_days_since": "days since this product was last bought",
+    "product_gap_days": "mean days between purchases of this product",
+    "product_due": "days since last bought over the product's own mean gap",
+    "product_weight": "orders with this product, decayed (half-life 60 days)",
+    "product_orders_since": "orders since this product was last bought",
+    "product_in_last_5": "how many of the last 5 orders had this product",
+    "product_in_last_10": "how many of the last 10 orders had this product",
+    "product_units": "mean units an order with this product",
+    "product_age_days": "days since this product was first bought",
+    "customer_orders": "orders of the customer",
+    "customer_days_since": "days since the customer's last order",
+    "customer_gap_days": "mean days between the customer's orders",
+    "customer_gap_std": "deviation of the days between the customer's orders",
+    "customer_due": "days since the last order over the customer's own mean gap",
+    "customer_recent_orders": "orders of the customer, decayed (half-life 30 days)",
+    "customer_order_value": "mean value of the customer's orders",
+    "customer_age_days": "days since the customer's first order",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReorderRows:
+    """Rows of many customers, grouped by customer.
+
+    Args:
+        customer: index into the slots that were asked for, int64 of shape (n,).
+        product: product ids, uint64 of shape (n,).
+        features: float32 of shape (n, 19), columns as `FEATURES`; NaN is unknown.
+    """
+
+    customer: NDArray[np.int64]
+    product: NDArray[np.uint64]
+    features: NDArray[np.float32]
+
+
+@kernel
+def _popcount(bits: int) -> int:
+    n = 0
+    while bits:
+        bits &= bits - 1
+        n += 1
+    return n
+
+
+@kernel
+def _assemble(
+    slots: Any,
+    as_of: Any,
+    product: Any,
+    last: Any,
+    first: Any,
+    n: Any,
+    gap: Any,
+    weight: Any,
+    bits: Any,
+    basket: Any,
+    units: Any,
+    baskets: Any,
+    customer: Any,
+    half_life_days: float,
+    out_customer: Any,
+    out_product: Any,
+    out: Any,
+) -> int:
+    row = 0
+    for i in range(slots.shape[0]):
+        s = slots[i]
+        now = as_of[i] // 1000
+        total = np.int64(baskets[s])
+        for j in range(product.shape[1]):
+            if product[s, j] == 0:
+                break
+            since = max(now - np.int64(last[s, j]), 0) / 86400.0
+            behind = total - np.int64(basket[s, j])
+            seen = (np.int64(bits[s, j]) << behind) & 0xFFFFFFFF if behind < 32 else 0
+            mean_gap = np.float64(gap[s, j]) if n[s, j] > 1 else np.nan
+            out_customer[row] = i
+            out_product[row] = product[s, j]
+            out[row, 0] = n[s, j]
+            out[row, 1] = n[s, j] / max(total, 1)
+            out[row, 2] = since
+            out[row, 3] = mean_gap
+            out[row, 4] = since / max(mean_gap, 1.0) if n[s, j] > 1 else np.nan
+            out[row, 5] = weight[s, j] * 2.0 ** (-since / half_life_days)
+            out[row, 6] = behind
+            out[row, 7] = _popcount(seen & 0x1F)
+            out[row, 8] = _popcount(seen & 0x3FF)
+            out[row, 9] = units[s, j] / max(np.int64(n[s, j]), 1)
+            out[row, 10] = max(now - np.int64(first[s, j]), 0) / 86400.0
+            for c in range(customer.shape[1]):
+                out[row, 11 + c] = customer[i, c]
+            row += 1
+    return row
+
+
+def _customer_columns(customers: EntityTable, slots: Slots, as_of_ms: Times) -> NDArray[np.float64]:
+    orders = customers.read("customer_orders", slots, as_of_ms)
+    since, gap = orders["order_last_age_days"], orders["gap_mean_days"]
+    placed = np.maximum(orders["orders"], 1.0)
+    columns = [
+        orders["orders"],
+        since,
+        gap,
+        orders["gap_std_days"],
+        since / np.maximum(gap, 1.0),
+        orders["recent_orders"],
+        orders["spend"] / placed,
+        orders["order_first_age_days"],
+    ]
+    return np.column_stack(columns)
+
+
+def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> ReorderRows:
+    """Assembles the rows of the customers at `slots` as of event times `as_of_ms` (both of shape (c,))."""
+    repertoire, state = customers.part("customer_repertoire", "repertoire")
+    most = len(slots) * repertoire.size
+    out_customer = np.empty(most, np.int64)
+    out_product = np.empty(most, np.uint64)
+    out = np.empty((most, len(FEATURES)), np.float32)
+    n = _assemble(
+        slots,
+        as_of_ms,
+        state["product"],
+        state["last_s"],
+        state["first_s"],
+        state["n"],
+        state["gap_days"],
+        state["weight"],
+        state["bits"],
+        state["basket"],
+        state["units"],
+        state["baskets"],
+        _customer_columns(customers, slots, as_of_ms),
+        repertoire.half_life_days,
+        out_customer,
+        out_product,
+        out,
+    )
+    return ReorderRows(out_customer[:n], out_product[:n], out[:n])

@@ -1,0 +1,84 @@
+"""Stock-out vectors: a row an item, and its stock position with the demand since the last count taken off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.aggregations.base import DAY_MS, Slots, Times
+from features.table import EntityTable
+
+VIEWS = ("item_demand", "item_stock")
+
+#: Numeric features in column order, with what each means.
+FEATURES: dict[str, str] = {
+    "units_1d": "units ordered today",
+    "units_3d": "units ordered in the last 3 days",
+    "units_7d": "units ordered in the last 7 days",
+    "units_14d": "units ordered in the last 14 days",
+    "units_28d": "units ordered in the last 28 days",
+    "units_56d": "units ordered in the last 56 days",
+    "lines_7d": "order lines in the last 7 days",
+    "lines_28d": "order lines in the last 28 days",
+    "lines_56d": "order lines in the last 56 days",
+    "units_std_28d": "deviation of daily units over the last 28 days",
+    "units_max_28d": "largest daily units in the last 28 days",
+    "days_with_demand_28d": "days with demand in the last 28 days",
+    "days_since_demand": "days since the last order line",
+    "days_on_sale": "days since the first order line",
+    "weekday_sin": "day of the week, sine",
+    "weekday_cos": "day of the week, cosine",
+}
+
+_DAILY = 28
+
+
+@dataclass(frozen=True, slots=True)
+class StockoutRows:
+    """Rows of items.
+
+    Args:
+        features: float32 of shape (n, 16), columns as `FEATURES`; NaN is unknown.
+        on_hand: units on the shelf, float64 of shape (n,), at least 0; NaN where never counted.
+        arriving: units on order that are due within the lead time, float64 of shape (n,).
+        simulated: True where the stock level is simulated, bool of shape (n,).
+    """
+
+    features: NDArray[np.float32]
+    on_hand: NDArray[np.float64]
+    arriving: NDArray[np.float64]
+    simulated: NDArray[np.bool_]
+
+
+def stockout_rows(
+    items: EntityTable, slots: Slots, as_of_ms: Times, lead_time_days: NDArray[np.float64]
+) -> StockoutRows:
+    """Assembles the rows of the items at `slots` as of event times `as_of_ms` (both of shape (n,))."""
+    demand = items.read("item_demand", slots, as_of_ms)
+    tiles, state = items.part("item_demand", "units")
+    daily = tiles.daily(state, slots, as_of_ms, _DAILY)
+    angle = 2 * np.pi * ((as_of_ms // DAY_MS + 3) % 7) / 7  # 1970-01-01 was a Thursday; Monday is 0
+    columns = [demand[name] for name in list(FEATURES)[:9]]
+    columns += [daily.std(axis=1), daily.max(axis=1), (daily > 0).sum(axis=1)]
+    columns += [demand["demand_last_age_days"], demand["demand_first_age_days"], np.sin(angle), np.cos(angle)]
+    stock, stock_state = items.part("item_stock", "stock")
+    until = as_of_ms + (lead_time_days * DAY_MS).astype(np.int64)
+    return StockoutRows(
+        features=np.column_stack(columns).astype(np.float32),
+        on_hand=_on_hand(items, slots, as_of_ms),
+        arriving=stock.arriving(stock_state, slots, until),
+        simulated=stock_state["simulated"][slots] != 0,
+    )
+
+
+def _on_hand(items: EntityTable, slots: Slots, as_of_ms: Times) -> NDArray[np.float64]:
+    """Counted and moved, less the demand of the days after the count (a count is taken after close of business)."""
+    _, stock = items.part("item_stock", "stock")
+    tiles, demand = items.part("item_demand", "units")
+    counted_day = stock["counted_ms"][slots] // DAY_MS
+    days = (as_of_ms // DAY_MS - counted_day)[:, None]
+    since = tiles.sums(demand, slots, as_of_ms, np.zeros_like(days), days - 1)[:, 0]
+    shelf = items.read("item_stock", slots, as_of_ms)["stock_before_demand"]
+    return np.asarray(np.maximum(shelf - since, 0.0))  # NaN stays NaN

@@ -1,0 +1,1 @@
+"""The running engine: source, decode, micro-batch, fold, assemble, score, sink, commit."""

@@ -1,0 +1,85 @@
+"""The records on every topic, typed and validated.
+
+Times are `*_ms`: milliseconds since 1970-01-01 UTC. Money is in the currency of the order. Unknown fields are
+ignored, so that producers can add some first.
+"""
+
+from stream.events.clicks import (
+    AddToCart,
+    ClickEvent,
+    OfferClick,
+    OfferImpression,
+    OfferRedeemed,
+    ProductView,
+    RemoveFromCart,
+    Search,
+)
+from stream.events.demand import Cancelled, DemandEvent, Ordered, Returned
+from stream.events.inventory import (
+    InventoryEvent,
+    PurchaseOrderPlaced,
+    RanOut,
+    Restocked,
+    StockAdjusted,
+    StockCounted,
+    StockReceived,
+    UnitsSold,
+)
+from stream.events.orders import (
+    Charge,
+    OrderCancelled,
+    OrderEvent,
+    OrderLine,
+    OrderPlaced,
+    OrderReturned,
+)
+from stream.events.reference import Offer, Product
+from stream.events.scores import (
+    NextBestOffers,
+    OfferScore,
+    Reason,
+    ReorderScores,
+    ReorderProduct,
+    SourceOffset,
+    StockoutScore,
+    SupplyAlert,
+)
+
+__all__ = [
+    "AddToCart",
+    "Cancelled",
+    "Charge",
+    "ClickEvent",
+    "DemandEvent",
+    "InventoryEvent",
+    "NextBestOffers",
+    "Offer",
+    "OfferClick",
+    "OfferImpression",
+    "OfferRedeemed",
+    "OfferScore",
+    "OrderCancelled",
+    "OrderEvent",
+    "OrderLine",
+    "OrderPlaced",
+    "OrderReturned",
+    "Ordered",
+    "Product",
+    "ProductView",
+    "PurchaseOrderPlaced",
+    "RanOut",
+    "Reason",
+    "RemoveFromCart",
+    "ReorderProduct",
+    "ReorderScores",
+    "Restocked",
+    "Returned",
+    "Search",
+    "SourceOffset",
+    "StockAdjusted",
+    "StockCounted",
+    "StockReceived",
+    "StockoutScore",
+    "SupplyAlert",
+    "UnitsSold",
+]
