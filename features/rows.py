@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 #: Sums of quantities and money are kept as integers of a thousandth: exact, and free of the order of addition.
 FIXED_POINT = 1000
 
+Floats = Sequence[float] | NDArray[Any]
+
 
 class OrderKind(IntEnum):
     """What an order event, an order line or a demand record does."""
@@ -68,7 +70,7 @@ STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
 }
 
 
-def fixed(values: Sequence[float] | NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+def fixed(values: Floats) -> NDArray[np.int64]:
     """Quantities or money as fixed-point integers (thousandths, rounded half to even), int64 of shape (n,).
 
     >>> fixed([1.5, 0.0004]).tolist()
@@ -106,7 +108,65 @@ def rows_of(stream: str, entities: Sequence[str], **columns: Any) -> Rows:
     >>> rows_of("clicks", ["7"], kind=[0], event_time_ms=[5], product=[9]).columns["product"].dtype
     dtype('uint64')
     """
-    dtypes = {"kind": np.int8, "event_time_ms": np.int64, **STREAMS[stream][1]}
+    dtypes: dict[str, Any] = {"kind": np.int8, "event_time_ms": np.int64, **STREAMS[stream][1]}
     if dtypes.keys() != columns.keys():
         raise ValueError(f"row stream {stream!r} has columns {sorted(dtypes)}, got {sorted(columns)}")
     return Rows(stream, entities, {n: np.asarray(columns[n], dtype=d) for n, d in dtypes.items()})
+
+
+def line_values(quantity: Sequence[float], unit_price: Sequence[float], discount: Sequence[float]) -> NDArray[np.int64]:
+    """What order lines are worth, as fixed-point money, int64 of shape (n,).
+
+    >>> line_values([2.0], [1.25], [0.1]).tolist()
+    [2250]
+    """
+    worth = np.asarray(quantity, np.float64) * np.asarray(unit_price, np.float64)
+    return fixed(worth * (1.0 - np.asarray(discount, np.float64)))
+
+
+def order_rows_of(
+    customers: Sequence[str | None],
+    kinds: NDArray[np.int8],
+    times: NDArray[np.int64],
+    line_event: NDArray[np.int64],
+    quantity: NDArray[np.int64],
+    unit_price: NDArray[np.int64],
+    value: NDArray[np.int64],
+    product: NDArray[np.uint64],
+) -> tuple[Rows, Rows]:
+    """The streams `orders` and `order_lines` of a run of order events and their lines; guests are left out.
+
+    Args:
+        customers, kinds, times: one an event, in log order.
+        line_event: the event of each line, ascending.
+        quantity, unit_price, value, product: one a line, fixed point.
+    """
+    n = len(customers)
+    known = np.array([c is not None for c in customers], dtype=bool)
+    worth, units, lines = (np.zeros(n, np.int64) for _ in range(3))
+    np.add.at(worth, line_event, value)
+    np.add.at(units, line_event, quantity)
+    np.add.at(lines, line_event, FIXED_POINT)
+    keep = np.flatnonzero(known)
+    names = [c for c in customers if c is not None]
+    orders = rows_of(
+        "orders",
+        names,
+        kind=kinds[keep],
+        event_time_ms=times[keep],
+        value=worth[keep],
+        units=units[keep],
+        lines=lines[keep],
+    )
+    held = known[line_event]
+    of = line_event[held]
+    order_lines = rows_of(
+        "order_lines",
+        [customers[i] for i in of.tolist()],
+        kind=kinds[of],
+        event_time_ms=times[of],
+        product=product[held],
+        quantity=quantity[held],
+        unit_price=unit_price[held],
+    )
+    return orders, order_lines

@@ -110,9 +110,7 @@ class View:
         for aggregation in self.aggregations:
             aggregation.update(self._state(records, aggregation), slots, rows.columns)
 
-    def read(
-        self, records: NDArray[np.void], slots: Slots, as_of_ms: Times
-    ) -> dict[str, NDArray[np.float64]]:
+    def read(self, records: NDArray[np.void], slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """All columns of the records at `slots` as of event times `as_of_ms`, each float64 of shape (n,)."""
         out: dict[str, NDArray[np.float64]] = {}
         for aggregation in self.aggregations:

@@ -47,10 +47,7 @@ class Decayed(Aggregation):
 
     def update(self, state: State, slots: Slots, columns: Columns) -> None:
         """Decays to the row's time and adds."""
-        if self.value is None:
-            values = np.ones(len(slots))
-        else:
-            values = columns[self.value] / FIXED_POINT
+        values = np.ones(len(slots)) if self.value is None else columns[self.value] / FIXED_POINT
         _update(
             state["total"],
             state["at_ms"],

@@ -12,9 +12,7 @@ from features.aggregations.base import Aggregation, Columns, Field, Slots, State
 
 
 @kernel
-def _update(
-    product: Any, second: Any, n: Any, slots: Any, kinds: Any, times: Any, products: Any, mask: int
-) -> None:
+def _update(product: Any, second: Any, n: Any, slots: Any, kinds: Any, times: Any, products: Any, mask: int) -> None:
     length = product.shape[1]
     for i in range(slots.shape[0]):
         if mask & (1 << kinds[i]) and products[i] != 0:
@@ -48,9 +46,7 @@ class Recent(Aggregation):
             self.mask,
         )
 
-    def sequence(
-        self, state: State, slots: Slots, as_of_ms: Times
-    ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    def sequence(self, state: State, slots: Slots, as_of_ms: Times) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
         """The sequence, newest first.
 
         Returns:
@@ -68,11 +64,7 @@ class Recent(Aggregation):
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """How many products the sequence holds."""
-        return {
-            f"{self.name}_length": np.minimum(state["n"][slots].astype(np.int64), self.length).astype(
-                np.float64
-            )
-        }
+        return {f"{self.name}_length": np.minimum(state["n"][slots].astype(np.int64), self.length).astype(np.float64)}
 
     def describe(self) -> dict[str, str]:
         """One column; the sequence itself is read by `sequence`."""

@@ -36,9 +36,7 @@ class Sum(Aggregation):
 
     def update(self, state: State, slots: Slots, columns: Columns) -> None:
         """Adds or subtracts each row's value."""
-        _update(
-            state["total"], slots, columns["kind"], columns[self.value], self.mask, kinds_mask(self.minus)
-        )
+        _update(state["total"], slots, columns["kind"], columns[self.value], self.mask, kinds_mask(self.minus))
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """The total in whole units."""

@@ -114,4 +114,4 @@ class Store(ABC):
 
     def close(self) -> None:
         """Lets go of connections."""
-        return None
+        return

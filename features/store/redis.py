@@ -39,9 +39,7 @@ class RedisStore(Store):
         timeout_s: how long to wait for an answer.
     """
 
-    def __init__(
-        self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0
-    ) -> None:
+    def __init__(self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0) -> None:
         self.url, self.namespace, self.buckets = url, namespace, buckets
         self._redis: Any = redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 1)

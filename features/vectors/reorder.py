@@ -56,7 +56,7 @@ class ReorderRows:
 
 
 @kernel
-def _popcount(bits: int) -> int:
+def _popcount(bits: Any) -> int:
     n = 0
     while bits:
         bits &= bits - 1

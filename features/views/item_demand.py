@@ -13,9 +13,7 @@ VIEW = View(
     doc="Demand for an item: units and order lines over sliding windows, cancellations taken off.",
     ttl_days=400,
     aggregations=(
-        Tiles(
-            "units", "units ordered", PLACED, value="quantity", minus=CANCELLED, windows=(1, 3, 7, 14, 28, 56)
-        ),
+        Tiles("units", "units ordered", PLACED, value="quantity", minus=CANCELLED, windows=(1, 3, 7, 14, 28, 56)),
         Tiles("lines", "order lines", PLACED, minus=CANCELLED, windows=(7, 28, 56)),
         Span("demand", "order lines", PLACED),
         Count("total_lines", "order lines ever", PLACED),

@@ -15,9 +15,7 @@ Text = Annotated[str, Meta(max_length=1024)]
 Location = Annotated[
     str, Meta(min_length=1, max_length=64, pattern="^[^:]+$", description="warehouse or shop; no colon")
 ]
-EventTimeMs = Annotated[
-    int, Meta(gt=0, lt=253_402_300_800_000, description="event time, ms since 1970-01-01 UTC")
-]
+EventTimeMs = Annotated[int, Meta(gt=0, lt=253_402_300_800_000, description="event time, ms since 1970-01-01 UTC")]
 Quantity = Annotated[float, Meta(gt=0, le=LIMIT, description="units, more than zero; fractions are allowed")]
 QuantityOrZero = Annotated[float, Meta(ge=0, le=LIMIT, description="units, zero or more")]
 SignedQuantity = Annotated[float, Meta(ge=-LIMIT, le=LIMIT, description="units, either sign")]

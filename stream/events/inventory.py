@@ -67,6 +67,4 @@ class Restocked(_Inventory, frozen=True, kw_only=True, tag="restocked"):
     """The shelf is no longer empty."""
 
 
-InventoryEvent = (
-    StockCounted | StockReceived | StockAdjusted | PurchaseOrderPlaced | UnitsSold | RanOut | Restocked
-)
+InventoryEvent = StockCounted | StockReceived | StockAdjusted | PurchaseOrderPlaced | UnitsSold | RanOut | Restocked

@@ -32,9 +32,7 @@ class _Score(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=Fal
     model: str
     version: str
     as_of_ms: Annotated[EventTimeMs, Meta(description="event time as of which the features were read")]
-    fallback: Annotated[
-        str | None, Meta(description="null for the model's own score; else which rule stood in")
-    ]
+    fallback: Annotated[str | None, Meta(description="null for the model's own score; else which rule stood in")]
     feature_time_ms: Annotated[
         dict[str, int], Meta(description="freshness: newest event time in each feature view; 0 is none")
     ]

@@ -1,0 +1,1 @@
+"""Released models: manifests, ONNX sessions and the registry. Nothing here knows features, Kafka or torch."""

@@ -1,0 +1,159 @@
+"""The model manifest: what a model takes and gives, what it was made from, and how good it is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+#: The graph contract of each task: input and output names with their shapes (n rows; b customers; c candidates).
+TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "reorder": (
+        {"features": "float32[n, features]"},
+        {"probability": "float32[n, 3]", "contributions": "float32[n, features]"},
+    ),
+    "stockout": (
+        {
+            "features": "float32[n, features]",
+            "lead_time_days": "float32[n]",
+            "position": "float32[n]",
+            "service_level": "float32[1]",
+        },
+        {
+            "p_stockout": "float32[n]",
+            "demand_quantiles": "float32[n, 3]",
+            "order_quantity": "float32[n]",
+            "contributions": "float32[n, features]",
+        },
+    ),
+    "next_best_offer": (
+        {
+            "features": "float32[b, features]",
+            "words": "int64[b, 32, 8]",
+            "age_days": "float32[b, 32]",
+            "viewed": "float32[b, 32]",
+            "offer_words": "int64[c, 8]",
+            "offer_numbers": "float32[c, 3]",
+            "eligible": "float32[b, c]",
+        },
+        {
+            "top": "int64[b, 5]",
+            "probability": "float32[b, 5]",
+            "expected_margin": "float32[b, 5]",
+            "sequence_contributions": "float32[b, 5, 32]",
+            "other_contributions": "float32[b, 5, 2]",
+        },
+    ),
+}
+
+
+class ManifestError(Exception):
+    """A manifest or its model is missing, broken or not what it says. The message says what to do."""
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """An input or output of the graph; a shape as in `TASKS`."""
+
+    name: str
+    type: str
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure on the test period, with baselines on the same rows."""
+
+    name: str
+    value: float
+    baselines: dict[str, float] = {}
+    ci95: tuple[float, float] | None = None
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model comes from."""
+
+    data: str
+    licence: str
+    rows: int
+    trained_from: str
+    trained_until: str
+    tested_from: str
+    tested_until: str
+    seed: int
+    simulated: list[str] = []
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """torch against onnxruntime on real rows."""
+
+    rows: int
+    max_abs_difference: float
+    max_rel_difference: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json` beside `model.onnx`.
+
+    Args:
+        name: `reorder`, `stockout` or `next-best-offer`: what scores carry as `model`.
+        version: dotted; newer sorts later.
+        task: a key of `TASKS`.
+        vector: the feature vector it reads.
+        features: names of the numeric features in column order.
+        views: layout fingerprint of each feature view it was trained on.
+        sha256: of model.onnx.
+        baseline: the score's expectation in log-odds or log-units; contributions add up from here.
+        fallback: data for entities that the model cannot score, such as popular products.
+    """
+
+    name: Annotated[str, Meta(min_length=1)]
+    version: Annotated[str, Meta(pattern=r"^\d+(\.\d+)*$")]
+    task: Literal["reorder", "stockout", "next_best_offer"]
+    vector: str
+    features: list[str]
+    views: dict[str, str]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    sha256: str
+    opset: int
+    baseline: float
+    training: Training
+    metrics: list[Metric]
+    calibration: dict[str, float]
+    parity: Parity
+    licence: str
+    fallback: dict[str, Any] = {}
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Reads and checks `manifest.json` and the hash of `model.onnx`.
+
+    Raises:
+        ManifestError: missing, not valid, or the model file is another one.
+    """
+    path = directory / "manifest.json"
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        found = sha256_of(directory / "model.onnx")
+    except FileNotFoundError as error:
+        raise ManifestError(f"{directory}: {Path(error.filename).name} is missing; release the model again") from error
+    except msgspec.DecodeError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    if found != manifest.sha256:
+        raise ManifestError(
+            f"{directory}: model.onnx is not the file that the manifest describes (sha256 {found[:12]}…, "
+            f"expected {manifest.sha256[:12]}…); release the model again"
+        )
+    return manifest
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json`, indented for people."""
+    encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (directory / "manifest.json").write_bytes(encoded + b"\n")
