@@ -71,7 +71,7 @@ def read_orders(directory: Path) -> OrderHistory:
     kinds, times = _kinds(table, _ORDER_KINDS), table["event_time_ms"].to_numpy()
     lines = table.select("event", "location", "lines").explode("lines").unnest("lines")
     event = lines["event"].to_numpy().astype(np.int64)
-    raw = {name: lines[name].to_numpy() for name in ("quantity", "unit_price", "discount")}
+    raw: dict[str, NDArray[Any]] = {name: lines[name].to_numpy() for name in ("quantity", "unit_price", "discount")}
     quantity, price = fixed(raw["quantity"]), fixed(raw["unit_price"])
     value = line_values(raw["quantity"], raw["unit_price"], raw["discount"])
     customers = table["customer_id"].to_list()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xxhash
@@ -27,7 +27,7 @@ def hash64(text: str) -> int:
 class IdCache:
     """Hashes strings to ids and remembers the names, so that a micro-batch pays one dict look-up a string.
 
-    Bounded: past `limit` names the memory is dropped and filled anew (ids never change, so nothing is lost).
+    Past `limit` strings the look-up is dropped and filled anew; ids never change, so nothing is lost.
 
     >>> cache = IdCache()
     >>> cache.id("A") == hash64("A"), cache.name(hash64("A"))
@@ -37,6 +37,7 @@ class IdCache:
     def __init__(self, limit: int = 2_000_000) -> None:
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._fresh: dict[int, str] = {}
         self._limit = limit
 
     def id(self, text: str) -> int:
@@ -45,14 +46,30 @@ class IdCache:
         if known is None:
             if len(self._ids) >= self._limit:
                 self._ids.clear()
-                self._names.clear()
             known = self._ids[text] = hash64(text)
-            self._names[known] = text
+            if known not in self._names:
+                self._names[known] = self._fresh[known] = text
         return known
 
     def ids(self, texts: Iterable[str]) -> NDArray[np.uint64]:
         """The ids of many strings, as uint64 of shape (n,)."""
         return np.fromiter((self.id(t) for t in texts), dtype=np.uint64)
+
+    def learn(self, names: Mapping[int, str]) -> None:
+        """Takes in names that the store already keeps."""
+        self._names |= names
+
+    def pending(self) -> dict[int, str]:
+        """Names seen for the first time, which the store should keep; `saved` says that it does."""
+        return self._fresh
+
+    def saved(self) -> None:
+        """The pending names are in the store."""
+        self._fresh = {}
+
+    def unknown(self, product_ids: NDArray[np.uint64]) -> list[int]:
+        """Those ids, without 0, that have no name here."""
+        return [i for i in np.unique(product_ids).tolist() if i and i not in self._names]
 
     def name(self, product_id: int) -> str | None:
         """The name behind an id, or None where it has not been seen."""

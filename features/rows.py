@@ -114,7 +114,7 @@ def rows_of(stream: str, entities: Sequence[str], **columns: Any) -> Rows:
     return Rows(stream, entities, {n: np.asarray(columns[n], dtype=d) for n, d in dtypes.items()})
 
 
-def line_values(quantity: Sequence[float], unit_price: Sequence[float], discount: Sequence[float]) -> NDArray[np.int64]:
+def line_values(quantity: Floats, unit_price: Floats, discount: Floats) -> NDArray[np.int64]:
     """What order lines are worth, as fixed-point money, int64 of shape (n,).
 
     >>> line_values([2.0], [1.25], [0.1]).tolist()

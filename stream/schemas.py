@@ -14,12 +14,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from stream import events
+from stream.deadletter import HEADERS
+from stream.topology import TOPICS, Topic
 
 #: A JSON document. JSON is the product of this module, so here alone it travels as a dict.
 Json = dict[str, Any]
@@ -31,66 +32,21 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KAFKA_BINDING = "0.5.0"
 
 
-class DeadLetterHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class DeadLetterHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=lambda name: f"tidecast-{name}"):
     """Headers of a dead letter, as UTF-8 text. Key and value are the original bytes, whatever they were."""
 
-    topic: Annotated[str, Meta(min_length=1, description="where the record came from")]
-    partition: Annotated[str, Meta(pattern="^[0-9]+$", description="its partition there, decimal")]
-    offset: Annotated[str, Meta(pattern="^[0-9]+$", description="its offset there, decimal")]
-    stage: Annotated[str, Meta(min_length=1, description="which step refused it")]
-    error: Annotated[str, Meta(min_length=1, description="why, for a person")]
+    topic: Annotated[str, Meta(min_length=1, description=HEADERS["tidecast-topic"])]
+    partition: Annotated[str, Meta(pattern="^[0-9]+$", description=HEADERS["tidecast-partition"])]
+    offset: Annotated[str, Meta(pattern="^[0-9]+$", description=HEADERS["tidecast-offset"])]
+    stage: Annotated[str, Meta(min_length=1, description=HEADERS["tidecast-stage"])]
+    error: Annotated[str, Meta(min_length=1, description=HEADERS["tidecast-error"])]
 
 
-class TopicDoc(NamedTuple):
-    """What the contracts say of a topic: type of its records, what it is for, its key, which way it flows."""
-
-    type: Any
-    description: str
-    key: str
-    direction: Literal["in", "out", "internal"]
-    cleanup_policy: Literal["delete", "compact"] = "delete"
-    #: Where the type is found in a Kafka record; with "headers" the value is opaque bytes.
-    carried_in: Literal["value", "headers"] = "value"
-
-
-TOPICS: Mapping[str, TopicDoc] = {
-    "orders": TopicDoc(events.OrderEvent, "Orders, cancellations and returns, with lines.", "customer_id", "in"),
-    "clicks": TopicDoc(
-        events.ClickEvent, "What customers do on the site, and what they are shown.", "customer_id", "in"
-    ),
-    "inventory": TopicDoc(events.InventoryEvent, "What happens to the stock of an item.", "location:sku", "in"),
-    "catalog": TopicDoc(
-        events.Product, "Products. A null value deletes its key.", "sku", "in", cleanup_policy="compact"
-    ),
-    "offers": TopicDoc(
-        events.Offer, "Offers. A null value deletes its key.", "offer_id", "in", cleanup_policy="compact"
-    ),
-    "demand": TopicDoc(events.DemandEvent, "A record an order line: orders seen by item.", "location:sku", "internal"),
-    "reorder-scores": TopicDoc(
-        events.ReorderScores, "Products a customer is likely to buy again.", "customer_id", "out"
-    ),
-    "next-best-offers": TopicDoc(
-        events.NextBestOffers, "Offers to show a customer now, best first.", "customer_id", "out"
-    ),
-    "stockout-scores": TopicDoc(
-        events.StockoutScore, "Risk that an item runs out, and how much to order.", "location:sku", "out"
-    ),
-    "supply-alerts": TopicDoc(events.SupplyAlert, "Alerts raised, escalated and resolved.", "location:sku", "out"),
-    "dead-letters": TopicDoc(
-        DeadLetterHeaders,
-        "Records that could not be taken: original key and value, headers saying where from and why.",
-        "the original key",
-        "out",
-        carried_in="headers",
-    ),
-}
-
-
-def schema_documents(topics: Mapping[str, TopicDoc]) -> dict[str, Json]:
+def schema_documents(topics: Mapping[str, Topic]) -> dict[str, Json]:
     """Describe the records of every topic.
 
     Args:
-        topics: The topics by name.
+        topics: the topics by name.
 
     Returns:
         One self-contained JSON Schema (draft 2020-12) a topic, by topic name.
@@ -101,16 +57,16 @@ def schema_documents(topics: Mapping[str, TopicDoc]) -> dict[str, Json]:
         >>> schema_documents(TOPICS)["orders"]["$defs"]["OrderLine"]["required"]
         ['sku', 'quantity', 'unit_price']
     """
-    return {topic: _schema_document(topic, doc) for topic, doc in topics.items()}
+    return {name: _schema_document(topic) for name, topic in topics.items()}
 
 
-def asyncapi_document(topics: Mapping[str, TopicDoc]) -> Json:
+def asyncapi_document(topics: Mapping[str, Topic]) -> Json:
     """Describe the topics as channels, and what Tidecast does with each as operations.
 
     Messages refer to `schemas/<topic>.json`, relative to the document.
 
     Args:
-        topics: The topics by name.
+        topics: the topics by name.
 
     Returns:
         An AsyncAPI 3.0 document with Kafka bindings.
@@ -131,24 +87,24 @@ def asyncapi_document(topics: Mapping[str, TopicDoc]) -> Json:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {topic: _channel(topic, doc) for topic, doc in topics.items()},
+        "channels": {name: _channel(topic) for name, topic in topics.items()},
         "operations": {
-            f"{action}-{topic}": {
+            f"{action}-{name}": {
                 "action": action,
-                "channel": {"$ref": f"#/channels/{topic}"},
-                "summary": doc.description,
+                "channel": {"$ref": f"#/channels/{name}"},
+                "summary": topic.doc,
             }
-            for topic, doc in topics.items()
-            for action in _actions(doc)
+            for name, topic in topics.items()
+            for action in _actions(topic)
         },
     }
 
 
-def contract_files(topics: Mapping[str, TopicDoc]) -> dict[str, bytes]:
+def contract_files(topics: Mapping[str, Topic]) -> dict[str, bytes]:
     """Render all contracts.
 
     Args:
-        topics: The topics by name.
+        topics: the topics by name.
 
     Returns:
         Content by file name, relative to the documentation folder; the same bytes for the same types.
@@ -157,17 +113,17 @@ def contract_files(topics: Mapping[str, TopicDoc]) -> dict[str, bytes]:
         >>> sorted(contract_files(TOPICS))[:2]
         ['asyncapi.json', 'schemas/catalog.json']
     """
-    documents = {f"schemas/{topic}.json": doc for topic, doc in schema_documents(topics).items()}
+    documents = {f"schemas/{name}.json": document for name, document in schema_documents(topics).items()}
     documents["asyncapi.json"] = asyncapi_document(topics)
     return {name: _render(document) for name, document in documents.items()}
 
 
-def stale_files(topics: Mapping[str, TopicDoc], docs: Path) -> list[Path]:
+def stale_files(topics: Mapping[str, Topic], docs: Path) -> list[Path]:
     """Compare the contracts on disk with the types.
 
     Args:
-        topics: The topics by name.
-        docs: The documentation folder.
+        topics: the topics by name.
+        docs: the documentation folder.
 
     Returns:
         Files that are missing, differ, or describe a topic that is no more; sorted.
@@ -177,12 +133,12 @@ def stale_files(topics: Mapping[str, TopicDoc], docs: Path) -> list[Path]:
     return sorted(stale | (set((docs / "schemas").glob("*.json")) - wanted.keys()))
 
 
-def write_files(topics: Mapping[str, TopicDoc], docs: Path) -> list[Path]:
+def write_files(topics: Mapping[str, Topic], docs: Path) -> list[Path]:
     """Bring the contracts on disk up to date.
 
     Args:
-        topics: The topics by name.
-        docs: The documentation folder.
+        topics: the topics by name.
+        docs: the documentation folder.
 
     Returns:
         The files that were written or deleted; sorted.
@@ -202,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the contracts, or check that they are current.
 
     Args:
-        arguments: Command line arguments; those of the process when left out.
+        arguments: command line arguments; those of the process when left out.
 
     Returns:
         The exit code: 0, or 1 if `--check` found stale files.
@@ -223,54 +179,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if stale else 0
 
 
-def _schema_document(topic: str, doc: TopicDoc) -> Json:
-    (root,), definitions = msgspec.json.schema_components([doc.type], ref_template="#/$defs/{name}")
+def _record(topic: Topic) -> Any:
+    """Look up the type that describes a topic's records: headers, where the values are others' bytes."""
+    return DeadLetterHeaders if topic.record is None else topic.record
+
+
+def _schema_document(topic: Topic) -> Json:
+    (root,), definitions = msgspec.json.schema_components([_record(topic)], ref_template="#/$defs/{name}")
     # OpenAPI's keyword: unknown to JSON Schema, of another form in AsyncAPI. The `type` enums say the same.
     root.pop("discriminator", None)
     if "$ref" in root:
         root = definitions.pop(root["$ref"].removeprefix("#/$defs/"))
-    head = {"$schema": DIALECT, "$id": f"{SCHEMA_BASE}/{topic}.json"}
-    title = topic if doc.carried_in == "value" else f"{topic} (headers)"
-    document = head | root | {"title": title, "description": doc.description}
+    head = {"$schema": DIALECT, "$id": f"{SCHEMA_BASE}/{topic.name}.json"}
+    title = topic.name if topic.record is not None else f"{topic.name} (headers)"
+    document = head | root | {"title": title, "description": topic.doc}
     return document | ({"$defs": definitions} if definitions else {})
 
 
-def _channel(topic: str, doc: TopicDoc) -> Json:
+def _channel(topic: Topic) -> Json:
+    policy = "compact" if topic.compacted else "delete"
     return {
-        "address": topic,
-        "title": topic,
-        "description": doc.description,
-        "messages": _messages(topic, doc),
+        "address": topic.name,
+        "title": topic.name,
+        "description": topic.doc,
+        "messages": _messages(topic),
         "bindings": {
             "kafka": {
-                "topic": topic,
-                "topicConfiguration": {"cleanup.policy": [doc.cleanup_policy]},
+                "topic": topic.name,
+                "topicConfiguration": {"cleanup.policy": [policy]},
                 "bindingVersion": KAFKA_BINDING,
             }
         },
     }
 
 
-def _messages(topic: str, doc: TopicDoc) -> Json:
+def _messages(topic: Topic) -> Json:
     """Make one message a record type of the topic."""
-    info = msgspec.inspect.type_info(doc.type)
+    info = msgspec.inspect.type_info(_record(topic))
     members = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     messages: Json = {}
     for member in members:
-        assert isinstance(member, msgspec.inspect.StructType), f"{topic}: {member} is no record type"
+        assert isinstance(member, msgspec.inspect.StructType), f"{topic.name}: {member} is no record type"
         pointer = f"#/$defs/{member.cls.__name__}" if len(members) > 1 else ""
-        name = str(member.tag or topic)
-        messages[name] = _message(name, member.cls, doc, f"./schemas/{topic}.json{pointer}")
+        name = str(member.tag or topic.name)
+        messages[name] = _message(name, member.cls, topic, f"./schemas/{topic.name}.json{pointer}")
     return messages
 
 
-def _message(name: str, record: type, doc: TopicDoc, reference: str) -> Json:
+def _message(name: str, record: type, topic: Topic, reference: str) -> Json:
     described: Json = (
         {"payload": {"$ref": reference}}
-        if doc.carried_in == "value"
+        if topic.record is not None
         else {"headers": {"$ref": reference}, "contentType": "application/octet-stream"}
     )
-    key = {"type": "string", "description": doc.key}
+    key = {"type": "string", "description": topic.key}
     return {
         "name": name,
         "title": record.__name__,
@@ -280,8 +242,8 @@ def _message(name: str, record: type, doc: TopicDoc, reference: str) -> Json:
     }
 
 
-def _actions(doc: TopicDoc) -> tuple[str, ...]:
-    return {"in": ("receive",), "out": ("send",), "internal": ("send", "receive")}[doc.direction]
+def _actions(topic: Topic) -> tuple[str, ...]:
+    return {"in": ("receive",), "out": ("send",), "internal": ("send", "receive")}[topic.direction]
 
 
 def _render(document: Json) -> bytes:

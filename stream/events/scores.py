@@ -64,7 +64,7 @@ class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     location: Location
     sku: Id
     name: str | None
-    p_stockout: Probability
+    p_stockout: Annotated[Probability | None, Meta(description="null: the stock was never counted")]
     on_hand: Annotated[float | None, Meta(description="units; null: never counted")]
     arriving: Annotated[QuantityOrZero, Meta(description="units on order, due within the lead time")]
     lead_time_days: Annotated[float, Meta(gt=0)]

@@ -1,0 +1,89 @@
+"""The registry: released models in `<directory>/<name>/<version>/`, checked against the features they are fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.manifest import TASKS, Manifest, ManifestError, read_manifest
+from models.session import Session
+
+SHIPPED = Path(__file__).parent / "artifacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A released model, ready to score."""
+
+    manifest: Manifest
+    session: Session
+    directory: Path
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def versions(directory: Path, name: str) -> list[str]:
+    """Released versions of a model, oldest first."""
+    found = [d.name for d in (directory / name).glob("*") if (d / "manifest.json").exists()]
+    return sorted(found, key=_order)
+
+
+def names(directory: Path) -> list[str]:
+    """The models in a registry."""
+    return sorted(d.name for d in directory.glob("*") if d.is_dir() and versions(directory, d.name))
+
+
+def load(directory: Path, name: str, version: str | None = None) -> Model:
+    """Loads a model: the newest version, or the one that is named.
+
+    Raises:
+        ManifestError: no such model or version, or it is broken.
+    """
+    known = versions(directory, name)
+    if not known:
+        raise ManifestError(f"there is no model {name!r} in {directory}; there are {names(directory) or 'none'}")
+    if version is not None and version not in known:
+        raise ManifestError(f"model {name!r} has no version {version!r} in {directory}; there are {known}")
+    chosen = directory / name / (version or known[-1])
+    manifest = read_manifest(chosen)
+    session = Session(chosen / "model.onnx")
+    _check_graph(manifest, session)
+    return Model(manifest, session, chosen)
+
+
+def _check_graph(manifest: Manifest, session: Session) -> None:
+    inputs, outputs = TASKS[manifest.task]
+    for kind, wanted, found in (("inputs", inputs, session.inputs), ("outputs", outputs, session.outputs)):
+        if set(wanted) != set(found):
+            raise ManifestError(
+                f"model {manifest.name} {manifest.version}: its graph has the {kind} {sorted(found)}, "
+                f"but the task {manifest.task!r} has {sorted(wanted)}; convert it again"
+            )
+
+
+def check_features(manifest: Manifest, features: Sequence[str], views: Mapping[str, str]) -> None:
+    """Refuses a model that was trained on other features than it would be fed.
+
+    Args:
+        manifest: of the model.
+        features: names of the features in column order, as the engine has them.
+        views: layout fingerprints of the views, as the engine has them.
+
+    Raises:
+        ManifestError: names the columns and views that do not fit.
+    """
+    who = f"model {manifest.name} {manifest.version} does not fit its features"
+    if manifest.features != list(features):
+        gone = [f for f in manifest.features if f not in features]
+        new = [f for f in features if f not in manifest.features]
+        detail = f"it needs {gone}, which are gone" if gone else ""
+        detail += ("; " if gone and new else "") + (f"it does not know {new}" if new else "")
+        raise ManifestError(f"{who}: {detail or 'the columns are in another order'}; train and release it again")
+    changed = [name for name, fingerprint in manifest.views.items() if views.get(name) != fingerprint]
+    if changed:
+        raise ManifestError(
+            f"{who}: the feature views {changed} have changed since it was trained; train and release it again"
+        )

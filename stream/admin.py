@@ -1,0 +1,75 @@
+"""Admin: makes and describes topics, and checks at start that the broker has what the topology needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream.errors import UsageError
+from stream.settings import KafkaSettings
+from stream.source import client_config
+from stream.topology import TOPICS, Topic, partitions_of
+
+
+def connect(kafka: KafkaSettings, timeout_s: float = 10.0) -> tuple[AdminClient, Mapping[str, int]]:
+    """An admin client, and the partition count of every topic on the broker.
+
+    Raises:
+        UsageError: no broker answers.
+    """
+    client = AdminClient(client_config(kafka))
+    try:
+        metadata = client.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise UsageError(
+            f"no Kafka broker answers at {kafka.bootstrap_servers} ({error.args[0].str()}); start one "
+            "(`tidecast up` has one built in) or set kafka.bootstrap_servers"
+        ) from error
+    return client, {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def create_topics(kafka: KafkaSettings, partitions: int, replication: int = 1) -> dict[str, int]:
+    """Makes the topics that are missing.
+
+    Returns:
+        Partition counts of those that were made.
+
+    Raises:
+        UsageError: no broker, or it refuses.
+    """
+    client, have = connect(kafka)
+    wanted = [t for t in TOPICS.values() if t.name not in have]
+    new = [_new_topic(t, partitions, replication) for t in wanted]
+    for name, made in (client.create_topics(new) if new else {}).items():
+        try:
+            made.result(30)
+        except KafkaException as error:
+            raise UsageError(f"topic {name!r} could not be made: {error.args[0].str()}") from error
+    return {t.name: partitions_of(t, partitions) for t in wanted}
+
+
+def _new_topic(topic: Topic, partitions: int, replication: int) -> Any:
+    config = {"cleanup.policy": "compact"} if topic.compacted else {}
+    return NewTopic(topic.name, partitions_of(topic, partitions), replication, config=config)
+
+
+def check_topics(have: Mapping[str, int]) -> None:
+    """Checks that all topics are there, and that co-partitioned ones have equal partition counts.
+
+    Raises:
+        UsageError: says which, and what to do.
+    """
+    missing = [name for name in TOPICS if name not in have]
+    if missing:
+        raise UsageError(f"missing topics: {', '.join(missing)}; make them with `tidecast topics create`")
+    for group in ("customer", "item"):
+        counts = {t.name: have[t.name] for t in TOPICS.values() if t.copartition == group}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{name} has {n}" for name, n in counts.items())
+            raise UsageError(
+                f"topics that are keyed by {group} must have the same number of partitions, so that all events of one "
+                f"{group} meet in one worker: {told}; make them again with equal counts (`tidecast topics create`)"
+            )

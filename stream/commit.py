@@ -1,0 +1,150 @@
+"""The commit order, in numbered steps that can be checked against the design.
+
+One micro-batch:
+
+1. decode; what cannot be taken in becomes a dead letter
+2. load the missing states of touched entities; fold only events at or past R
+3. score each touched entity once, after the fold (events at or past K count as touching)
+4. produce scores, alerts, demand records and dead letters
+5. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
+   where we believe it to be
+6. at each commit interval: wait until all that was produced is acknowledged, then commit the offsets
+
+This is the at-least-once form: after a crash between 4 and 6 records are published again. The state is exact all the
+same: R keeps an input record from being folded twice, and the source positions beside it keep a demand record that
+was published twice from being folded twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from features.store import Record, Store, Write
+from features.store.base import bucket_of
+from features.view import discover
+from stream.deadletter import headers_of
+from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
+from stream.fold import Folded, State
+from stream.metrics import Metrics
+from stream.ownership import Ownership, Partition
+from stream.repartition import demand_of
+from stream.score import Results, Scoring
+from stream.sink import Sink
+from stream.topology import DEAD_LETTERS, DEMAND
+
+SCORE_TTL_S = 90 * 86_400
+
+Waiting = Callable[[Callable[[], Any]], Any]
+
+
+class Commit:
+    """Carries micro-batches through the six steps.
+
+    Args:
+        state, ownership, scoring, store, sink, metrics: the parts.
+        patiently: calls something that needs the store again and again while the store is unavailable.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        state: State,
+        ownership: Ownership,
+        scoring: Scoring,
+        sink: Sink,
+        metrics: Metrics,
+        patiently: Waiting,
+    ) -> None:
+        self._decoder, self._state, self._ownership = decoder, state, ownership
+        self._scoring, self._sink, self._metrics = scoring, sink, metrics
+        self._store: Store = state.store
+        self._patiently = patiently
+        self._encode = msgspec.json.Encoder().encode
+        self._uncommitted: dict[Partition, int] = {}
+
+    def process(self, records: Sequence[RecordLike]) -> None:
+        """Steps 1 to 5.
+
+        Raises:
+            FenceConflict: another worker has a partition, or the store was emptied.
+            SinkFailed: the broker refused a record.
+        """
+        batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
+        folded = self._patiently(lambda: self._state.fold(batch, self._ownership))  # 2
+        results = self._scoring.score(batch, folded, self._ownership, self._state)  # 3
+        self._produce(batch, results)  # 4
+        self._write(batch, folded, results)  # 5
+        self._uncommitted |= batch.next_offsets
+
+    def commit(self, commit_offsets: Callable[[dict[Partition, int]], None]) -> None:
+        """Step 6."""
+        if self._uncommitted:
+            self._sink.flush()
+            offsets = {p: self._never_back(p, offset) for p, offset in self._uncommitted.items()}
+            commit_offsets(offsets)
+            for partition, offset in offsets.items():
+                self._ownership.owned[partition].published_to = offset
+            self._uncommitted.clear()
+
+    def _never_back(self, partition: Partition, offset: int) -> int:
+        """K stays where it is while events in [R, K) are folded again."""
+        return max(offset, self._ownership.owned[partition].published_to)
+
+    def abandon(self) -> None:
+        """Forgets what was not committed."""
+        self._uncommitted.clear()
+
+    def _produce(self, batch: DecodedBatch, results: Results) -> None:
+        produce, publishable, encode = self._sink.produce, self._ownership.publishable, self._encode
+        counts: dict[str, int] = {}
+        if "orders" in batch.topics:
+            for partition, offset, record in demand_of(batch.topics["orders"]):
+                if publishable("orders", partition, offset):
+                    produce(DEMAND.name, item_key(record).encode(), encode(record))
+                    counts[DEMAND.name] = counts.get(DEMAND.name, 0) + 1
+        for topic, key, scored in results.published:
+            produce(topic, key.encode(), encode(scored))
+            counts[topic] = counts.get(topic, 0) + 1
+        for letter in batch.dead_letters:
+            self._metrics.dead.labels(letter.topic, letter.stage).inc()
+            if publishable(letter.topic, letter.partition, letter.offset):
+                produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
+                counts[DEAD_LETTERS.name] = counts.get(DEAD_LETTERS.name, 0) + 1
+        for topic, n in counts.items():
+            self._metrics.published.labels(topic).inc(n)
+        self._sink.poll()
+
+    def _write(self, batch: DecodedBatch, folded: Folded, results: Results) -> None:
+        ids = self._state.ids
+        records = [*self._changed(folded), *self._results(results)]
+        buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
+        for record in records:
+            buckets[bucket_of(record.entity, self._store.buckets)].append(record)
+        self._patiently(lambda: self._store.remember_names(ids.pending()))
+        ids.saved()
+        for bucket, held in enumerate(buckets):
+            moves = self._ownership.moves(batch.next_offsets, bucket)
+            write = Write(bucket, moves, held)
+            self._patiently(lambda write=write: self._store.commit([write]))  # type: ignore[misc]
+            self._ownership.moved(moves, bucket)
+
+    def _changed(self, folded: Folded) -> list[Record]:
+        out = []
+        for name, keys in folded.changed.items():
+            view = discover()[name]
+            table = self._state.tables[view.entity]
+            entities = list(keys)
+            blobs = table.pack(name, table.slots_of(entities))
+            ttl_s = view.ttl_days * 86_400
+            out += [Record("f", name, e, blob, ttl_s) for e, blob in zip(entities, blobs, strict=True)]
+        return out
+
+    def _results(self, results: Results) -> list[Record]:
+        encode = self._encode
+        out = [Record("s", model, key, encode(record), SCORE_TTL_S) for model, key, record in results.latest]
+        out += [Record("a", "supply", k, encode(state), SCORE_TTL_S) for k, state in results.alerts.items()]
+        return out

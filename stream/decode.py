@@ -1,0 +1,168 @@
+"""Decode: records to typed events; what cannot be taken in becomes a dead letter that says where and why.
+
+Pure: no network, no clock. Costs about 1 µs a click and 3 µs an order of ten lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from stream.topology import CONSUMED, DEMAND, INVENTORY, Topic
+
+
+class RecordLike(Protocol):
+    """What is read of a record; `confluent_kafka.Message` has it."""
+
+    def topic(self) -> str:
+        """The topic."""
+
+    def partition(self) -> int:
+        """The partition."""
+
+    def offset(self) -> int:
+        """The offset."""
+
+    def key(self) -> bytes | None:
+        """The key."""
+
+    def value(self) -> bytes | None:
+        """The value."""
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        """The headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that was not taken in: its original bytes and headers, its place, and what was wrong."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    stage: str
+    error: str
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The good events of one topic in a micro-batch, in log order within each partition."""
+
+    topic: str
+    events: list[Any] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """A decoded micro-batch.
+
+    Args:
+        topics: by topic name; only those with good events.
+        dead_letters: the rest.
+        next_offsets: (topic, partition) to the offset after the last record, good or not.
+    """
+
+    topics: dict[str, Decoded]
+    dead_letters: list[DeadLetter]
+    next_offsets: dict[tuple[str, int], int]
+
+
+def _customer_key(event: Any) -> str | None:
+    customer: str | None = event.customer_id
+    return customer
+
+
+def item_key(event: Any) -> str:
+    """The key of an item: location:sku."""
+    return f"{event.location}:{event.sku}"
+
+
+_KEYS: dict[str, Callable[[Any], str | None]] = {
+    t.name: item_key if t in (DEMAND, INVENTORY) else _customer_key for t in CONSUMED
+}
+
+
+class Decoder:
+    """Decodes and validates micro-batches.
+
+    Args:
+        max_future_skew_ms: events further ahead of the clock are refused: they would drag time forward.
+        max_record_bytes: larger records are refused.
+        topics: which topics it knows.
+    """
+
+    def __init__(self, max_future_skew_ms: int, max_record_bytes: int, topics: Sequence[Topic] = CONSUMED) -> None:
+        self._skew_ms = max_future_skew_ms
+        self._max_bytes = max_record_bytes
+        self._decoders = {t.name: msgspec.json.Decoder(t.record) for t in topics}
+
+    def decode(self, records: Sequence[RecordLike], now_ms: int) -> DecodedBatch:
+        """Splits a micro-batch into good events by topic and dead letters. `now_ms` is the wall clock."""
+        topics: dict[str, Decoded] = {}
+        dead: list[DeadLetter] = []
+        latest = now_ms + self._skew_ms
+        following: dict[tuple[str, int], int] = {}
+        for record in records:
+            topic, partition, offset = record.topic(), record.partition(), record.offset()
+            following[topic, partition] = offset + 1
+            value = record.value()
+            try:
+                if value is None or len(value) > self._max_bytes:
+                    raise _refusal(value, self._max_bytes)
+                event = self._decoders[topic].decode(value)
+                if event.event_time_ms > latest:
+                    raise Refused("event_time", _future(event.event_time_ms, now_ms, self._skew_ms))
+                _check_key(topic, record.key(), event)
+            except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
+                stage = error.stage if isinstance(error, Refused) else _stage(error)
+                headers = record.headers() or ()
+                dead.append(DeadLetter(topic, partition, offset, record.key(), value, stage, str(error), headers))
+                continue
+            batch = topics.get(topic)
+            if batch is None:
+                batch = topics[topic] = Decoded(topic)
+            batch.events.append(event)
+            batch.partitions.append(partition)
+            batch.offsets.append(offset)
+        return DecodedBatch(topics, dead, following)
+
+
+class Refused(Exception):
+    """A record that is well-formed but not acceptable."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+def _stage(error: Exception) -> str:
+    return "validate" if isinstance(error, msgspec.ValidationError) else "decode"
+
+
+def _refusal(value: bytes | None, limit: int) -> Refused:
+    if value is None:
+        return Refused("decode", "the record has no value; deletions (null values) are for compacted topics")
+    return Refused("size", f"the record has {len(value)} bytes, more than worker.max_record_bytes = {limit}")
+
+
+def _future(event_time_ms: int, now_ms: int, skew_ms: int) -> str:
+    return (
+        f"event_time_ms {event_time_ms} is {event_time_ms - now_ms} ms ahead of the clock, "
+        f"more than worker.max_future_skew_ms = {skew_ms}"
+    )
+
+
+def _check_key(topic: str, key: bytes | None, event: Any) -> None:
+    """The key decides the partition, and so the worker that owns the entity's state."""
+    wanted = _KEYS[topic](event)
+    found = None if key is None else key.decode()
+    if found != wanted and wanted is not None:
+        raise Refused("key", f"the record key is {found!r}, but its entity is {wanted!r}; produce it with that key")

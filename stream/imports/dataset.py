@@ -1,0 +1,64 @@
+"""What every known data set gives: real records, and a report that accounts for every row read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stream.eventlog import Progress
+from stream.events import OrderEvent, Product, StockAdjusted
+
+
+class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where every row of the source went: the counts in `rows` add up to `rows_read`.
+
+    Args:
+        rows_read: rows of the source table.
+        rows: how many rows took each way; each row takes exactly one.
+        events: how many records were made, by record type.
+    """
+
+    rows_read: int
+    rows: dict[str, int]
+    events: dict[str, int]
+
+    def __post_init__(self) -> None:
+        if sum(self.rows.values()) != self.rows_read:
+            raise ValueError(f"{self.rows_read} rows were read, but {sum(self.rows.values())} are accounted for")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Real records of a data set, each list in event-time order.
+
+    Args:
+        orders: topic `orders`.
+        adjustments: the real part of topic `inventory`.
+        catalog: topic `catalog`.
+        report: where every row went.
+    """
+
+    orders: list[OrderEvent]
+    adjustments: list[StockAdjusted]
+    catalog: list[Product]
+    report: ImportReport
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """A data set that Tidecast can import by name.
+
+    Args:
+        name: what `tidecast import` calls it.
+        title: what it is, for people.
+        attribution: whose it is, where it comes from, its licence.
+        read: makes records of the source file; takes (source, number of orders or None, seed, progress or None).
+    """
+
+    name: str
+    title: str
+    attribution: str
+    read: Callable[[Path, int | None, int, Progress | None], Imported]

@@ -1,0 +1,137 @@
+"""Ownership: for each input partition that this worker has, K and R, and so what to fold and what to publish.
+
+K is the group's committed offset: records before it have been published. R is the store's fence: records before it
+are in the state. A restart begins at min(K, R); a record is folded if it is at or past R, and published if it is at
+or past K. (DESIGN, "Exactly once, across Kafka and Redis".)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.aggregations.base import kernel
+from features.store import Fence, FenceMove
+from stream.microbatch import Feed
+
+Partition = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Owned:
+    """One input partition: K, and the fence of every bucket."""
+
+    published_to: int
+    epochs: list[int]
+    folded_to: list[int | None]
+    sources: list[dict[int, int]]
+
+    @property
+    def begin(self) -> int:
+        """min(K, R): where to read from."""
+        return min([self.published_to, *(r or 0 for r in self.folded_to)])
+
+
+@kernel
+def _fresh(rows: Any, sources: Any, positions: Any, newest: Any) -> Any:
+    """Which rows bring a source position that has not been folded; moves `newest` on."""
+    keep = np.zeros(rows.shape[0], np.bool_)
+    for i in range(rows.shape[0]):
+        if positions[i] > newest[rows[i], sources[i]]:
+            newest[rows[i], sources[i]] = positions[i]
+            keep[i] = True
+    return keep
+
+
+@dataclass
+class Ownership:
+    """The partitions at hand."""
+
+    buckets: int
+    owned: dict[Partition, Owned] = field(default_factory=dict)
+
+    def take(self, partition: Partition, published_to: int, fences: list[Fence]) -> Owned:
+        """Notes a claimed partition. `published_to` is K."""
+        owned = Owned(
+            published_to,
+            [f.epoch for f in fences],
+            [f.next_offset for f in fences],
+            [dict(f.sources) for f in fences],
+        )
+        self.owned[partition] = owned
+        return owned
+
+    def drop(self, partitions: Iterable[Partition]) -> None:
+        """Forgets partitions that were revoked."""
+        for partition in partitions:
+            self.owned.pop(partition, None)
+
+    def foldable(self, topic: str, feed: Feed, bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows of a feed are not in the state yet, bool of shape (n,); notes the source positions it lets by.
+
+        Args:
+            topic: the feed's topic.
+            feed: rows in log order.
+            bucket: of each row's entity, int64 of shape (n,).
+        """
+        parts, inverse = np.unique(feed.partition, return_inverse=True)
+        folded = np.array([[r or 0 for r in self.owned[topic, int(p)].folded_to] for p in parts], np.int64)
+        keep = feed.offset >= folded[inverse, bucket]
+        if len(feed.source_partition):
+            keep[keep] = self._unseen(topic, feed, parts, inverse, bucket, keep)
+        return np.asarray(keep)
+
+    def _unseen(
+        self,
+        topic: str,
+        feed: Feed,
+        parts: NDArray[np.int64],
+        inverse: NDArray[np.intp],
+        bucket: NDArray[np.int64],
+        keep: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """A restarted worker publishes demand records again; each source position is folded once."""
+        sources, of = np.unique(feed.source_partition[keep], return_inverse=True)
+        newest = np.full((len(parts) * self.buckets, len(sources)), -1, np.int64)
+        for i, p in enumerate(parts.tolist()):
+            for b, seen in enumerate(self.owned[topic, p].sources):
+                for j, s in enumerate(sources.tolist()):
+                    newest[i * self.buckets + b, j] = seen.get(s, -1)
+        rows = (inverse * self.buckets + bucket)[keep]
+        fresh = _fresh(rows, of, feed.source_position[keep], newest)
+        for i, p in enumerate(parts.tolist()):
+            for b, seen in enumerate(self.owned[topic, p].sources):
+                at = newest[i * self.buckets + b]
+                seen.update({s: int(at[j]) for j, s in enumerate(sources.tolist()) if at[j] >= 0})
+        return np.asarray(fresh)
+
+    def publishable(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether a record's results have not been published yet."""
+        return offset >= self.owned[topic, partition].published_to
+
+    def moves(self, next_offsets: dict[Partition, int], bucket: int) -> list[FenceMove]:
+        """The compare-and-sets that a micro-batch makes in a bucket: never backwards."""
+        out = []
+        for (topic, partition), following in sorted(next_offsets.items()):
+            owned = self.owned[topic, partition]
+            have = owned.folded_to[bucket]
+            out.append(
+                FenceMove(
+                    topic,
+                    partition,
+                    owned.epochs[bucket],
+                    have,
+                    max(following, have or 0),
+                    owned.sources[bucket],
+                )
+            )
+        return out
+
+    def moved(self, moves: list[FenceMove], bucket: int) -> None:
+        """Notes fences that the store has moved."""
+        for move in moves:
+            self.owned[move.topic, move.partition].folded_to[bucket] = move.next_offset

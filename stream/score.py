@@ -1,0 +1,121 @@
+"""Score: each touched entity once, after the fold; and the alerts that follow from stock-out scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.vectors import contract
+from models.manifest import ManifestError
+from models.registry import SHIPPED, Model, check_features, load
+from stream.alerts import AlertState, advance
+from stream.decode import DecodedBatch
+from stream.errors import UsageError
+from stream.events import SourceOffset, StockoutScore
+from stream.fold import Folded, State
+from stream.metrics import Metrics
+from stream.ownership import Ownership
+from stream.reference import Reference
+from stream.scorers import NextBestOfferScorer, ReorderScorer, Scorer, StockoutScorer, Touched
+from stream.settings import ModelSettings
+from stream.topology import CONSUMED, SUPPLY_ALERTS
+
+#: Which scorer runs a model's task.
+SCORERS: dict[str, type[Scorer]] = {
+    "reorder": ReorderScorer,
+    "stockout": StockoutScorer,
+    "next-best-offer": NextBestOfferScorer,
+}
+
+
+@dataclass(slots=True)
+class Results:
+    """What a micro-batch publishes and keeps.
+
+    Args:
+        published: (topic, key, record), in order: what unpublished records (at or past K) touched.
+        latest: (model, entity, record): the newest score of each entity, for the widgets.
+        alerts: item to its changed alert state.
+    """
+
+    published: list[tuple[str, str, Any]] = field(default_factory=list)
+    latest: list[tuple[str, str, Any]] = field(default_factory=list)
+    alerts: dict[str, AlertState] = field(default_factory=dict)
+
+    def add(self, scorer: Scorer, key: str, record: Any, new: bool) -> None:
+        """Notes a score; it is published if it is new."""
+        self.latest.append((scorer.model.manifest.name, key, record))
+        if new:
+            self.published.append((scorer.topic.name, key, record))
+
+
+def load_models(settings: ModelSettings) -> dict[str, Model]:
+    """The models that the topology names, checked against the features that the engine has.
+
+    Raises:
+        UsageError: a model is missing, broken, or does not fit its features.
+    """
+    directory = settings.directory or SHIPPED
+    models = {}
+    try:
+        for name in SCORERS:
+            model = load(directory, name, settings.versions.get(name))
+            wanted = contract(model.manifest.vector)
+            check_features(model.manifest, wanted.features, wanted.views)
+            models[name] = model
+    except ManifestError as error:
+        raise UsageError(f"{error} (see `tidecast models list`)") from error
+    return models
+
+
+class Scoring:
+    """Runs the scorers over what a micro-batch touched."""
+
+    def __init__(
+        self, models: dict[str, Model], reference: Reference, settings: ModelSettings, metrics: Metrics
+    ) -> None:
+        self.scorers = {name: SCORERS[name](model, reference, settings) for name, model in models.items()}
+        self._metrics = metrics
+
+    def score(self, batch: DecodedBatch, folded: Folded, ownership: Ownership, state: State) -> Results:
+        """Scores and alerts of all touched entities.
+
+        Those that only published records touched (before K: the store had lost them) are kept, not published again.
+        """
+        results = Results()
+        sources = {topic: _sources(topic, folded) for topic in batch.topics}
+        for name, scorer in self.scorers.items():
+            touching = [t.name for t in CONSUMED if name in t.models and t.name in sources]
+            keys = list(dict.fromkeys(key for topic in touching for key in sources[topic]))
+            if not keys:
+                continue
+            table = state.tables[scorer.entity]
+            slots = table.slots_of(keys)
+            where = [[sources[topic][key] for topic in touching if key in sources[topic]] for key in keys]
+            scored = scorer.score(table, Touched(keys, slots, table.event_time_ms(slots), where))
+            self._metrics.scores.labels(name).inc(len(scored))
+            for (key, record), source in zip(scored, where, strict=True):
+                new = any(ownership.publishable(s.topic, s.partition, s.offset) for s in source)
+                results.add(scorer, key, record, new)
+                if isinstance(record, StockoutScore):
+                    _alert(key, record, state, results, new)
+        return results
+
+
+def _alert(item: str, score: StockoutScore, state: State, results: Results, new: bool) -> None:
+    after, alert = advance(state.alert(item), score)
+    if alert is not None:
+        state.alerts[item] = results.alerts[item] = after
+        if new:
+            results.published.append((SUPPLY_ALERTS.name, item, alert))
+
+
+def _sources(topic: str, folded: Folded) -> dict[str, SourceOffset]:
+    """The newest record of the micro-batch that touched each entity."""
+    newest: dict[str, SourceOffset] = {}
+    for feed in folded.feeds[topic]:
+        if feed.rows.stream != "order_lines":  # its order event says the same
+            last = dict(zip(feed.rows.entities, range(len(feed.rows)), strict=True))
+            partition, offset = feed.partition.tolist(), feed.offset.tolist()
+            newest |= {key: SourceOffset(topic, partition[i], offset[i]) for key, i in last.items()}
+    return newest

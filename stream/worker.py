@@ -1,0 +1,194 @@
+"""The worker: the loop around the commit steps, its partitions, and its end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from features.store import FenceConflict, Store, StoreUnavailable
+from stream.commit import Commit
+from stream.decode import Decoder, RecordLike
+from stream.fold import State
+from stream.metrics import Metrics
+from stream.ownership import Ownership, Partition
+from stream.reference import Reference
+from stream.score import Scoring, load_models
+from stream.settings import Settings
+from stream.sink import Sink
+from stream.source import CommitRefused, Source, TopicReader
+from stream.topology import CONSUMED, REFERENCE
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_REFERENCE_EVERY_S = 0.5
+_RETRY_S = 0.2
+
+
+class Stopped(Exception):
+    """The worker was asked to stop while it waited for the store; the micro-batch was not taken in."""
+
+
+class Superseded(Exception):
+    """A newer owner has this worker's partitions: it must not write, and stops."""
+
+
+class Worker:
+    """Consumes, folds, scores, publishes and commits until it is stopped.
+
+    Args:
+        settings: all of them.
+        store: where features, scores and fences are.
+        metrics: what it counts.
+    """
+
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+        self._settings, self._store, self._metrics = settings, store, metrics
+        self._stop = threading.Event()
+        models = load_models(settings.models)
+        worker = settings.worker
+        self._state = State(store, worker.max_entities, metrics, worker.late_after_ms)
+        self._ownership = Ownership(store.buckets)
+        self._reference = Reference(self._state.ids)
+        self._reader = TopicReader(settings.kafka, [t.name for t in REFERENCE])
+        self._sink = Sink(settings.kafka)
+        self._commit = Commit(
+            Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
+            self._state,
+            self._ownership,
+            Scoring(models, self._reference, settings.models, metrics),
+            self._sink,
+            metrics,
+            self._patiently,
+        )
+        self._source: Source | None = None
+
+    def stop(self) -> None:
+        """Asks the worker to finish the micro-batch at hand, commit and leave the group."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Runs until `stop`.
+
+        Raises:
+            Superseded: another worker has taken over while this one was away.
+            UsageError: a topic is gone.
+        """
+        for record in self._reader.read_to_end():
+            self._refer(record)
+        topics = [t.name for t in CONSUMED]
+        source = Source(self._settings.kafka, topics, self._assigned, self._revoked, self._lost)
+        self._source = source
+        worker = self._settings.worker
+        committed = refreshed = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                records = source.poll(worker.batch_max_records, worker.batch_max_wait_ms / 1000)
+                if records:
+                    self._process(records)
+                now = time.monotonic()
+                if now - committed >= worker.commit_interval_ms / 1000:
+                    self._commit_offsets()
+                    committed = now
+                if now - refreshed >= _REFERENCE_EVERY_S:
+                    for record in self._reader.poll():
+                        self._refer(record)
+                    refreshed = now
+            self._commit_offsets()
+        except Stopped:
+            log.warning("stopped while the store was unavailable; the open micro-batch will be taken in again")
+        finally:
+            source.close()
+            self._reader.close()
+
+    def _process(self, records: list[RecordLike]) -> None:
+        begun = time.perf_counter()
+        try:
+            self._commit.process(records)
+        except FenceConflict as conflict:
+            self._recover(conflict)
+        self._metrics.batch_seconds.observe(time.perf_counter() - begun)
+
+    def _commit_offsets(self) -> None:
+        assert self._source is not None
+        try:
+            self._commit.commit(self._source.commit)
+        except CommitRefused as error:
+            log.warning("offsets were not committed, records will be published again: %s", error)
+            self._commit.abandon()
+
+    def _refer(self, record: RecordLike) -> None:
+        try:
+            self._reference.apply(record)
+        except ValueError as error:
+            log.error("%s offset %d is not taken in: %s", record.topic(), record.offset(), error)
+            self._metrics.dead.labels(record.topic(), "decode").inc()
+
+    def _assigned(self, committed: dict[Partition, int | None]) -> dict[Partition, int]:
+        """Claims the partitions; K is the committed offset, R what the store says."""
+        begin = {}
+        for partition, offset in committed.items():
+            fences = self._patiently(functools.partial(self._store.claim, *partition))
+            owned = self._ownership.take(partition, offset or 0, fences)
+            begin[partition] = owned.begin
+            log.info("owns %s[%d]: K=%s R=%s, begins at %d", *partition, offset, owned.folded_to, owned.begin)
+        return begin
+
+    def _revoked(self, partitions: list[Partition]) -> None:
+        self._commit_offsets()
+        self._lost(partitions)
+
+    def _lost(self, partitions: list[Partition]) -> None:
+        self._ownership.drop(partitions)
+        self._commit.abandon()
+        self._state.forget()
+
+    def _recover(self, conflict: FenceConflict) -> None:
+        """Another owner, or a store that lost its fences: forget what is cached, read K and R again."""
+        assert self._source is not None
+        log.warning("%s; reading K and R again", conflict)
+        self._state.forget()
+        self._commit.abandon()
+        held = list(self._ownership.owned)
+        for partition in held:
+            newest = max(f.epoch for f in self._patiently(functools.partial(self._store.fences, *partition)))
+            if newest > max(self._ownership.owned[partition].epochs):
+                raise Superseded(
+                    f"another worker has taken {partition[0]}[{partition[1]}]; this one stops"
+                ) from conflict
+        self._source.seek(self._assigned(self._source.committed(held)))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Calls until the store answers; meanwhile polling is paused, so memory does not grow.
+
+        Raises:
+            Stopped: the worker is to stop.
+        """
+        answer: list[T] = []
+
+        def busy() -> bool:
+            if self._stop.is_set():
+                raise Stopped
+            try:
+                answer.append(call())
+            except StoreUnavailable as error:
+                self._metrics.store_waits.inc()
+                log.warning("waiting for the store: %s", error)
+                time.sleep(_RETRY_S)
+                return True
+            return False
+
+        try:
+            return call()
+        except StoreUnavailable as error:
+            log.warning("waiting for the store: %s", error)
+            if self._source is None:
+                while busy():
+                    pass
+            else:
+                self._source.pause_while(busy)
+            return answer[0]
