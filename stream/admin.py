@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.errors import UsageError
@@ -73,3 +73,18 @@ def check_topics(have: Mapping[str, int]) -> None:
                 f"topics that are keyed by {group} must have the same number of partitions, so that all events of one "
                 f"{group} meet in one worker: {told}; make them again with equal counts (`tidecast topics create`)"
             )
+
+
+def group_lag(kafka: KafkaSettings, topics: Sequence[str]) -> int:
+    """Records on the topics that the group has not committed yet, over all partitions."""
+    consumer = Consumer({**client_config(kafka), "group.id": kafka.group_id, "enable.auto.commit": False})
+    try:
+        metadata = consumer.list_topics(timeout=15)
+        parts = [TopicPartition(t, p) for t in topics for p in metadata.topics[t].partitions]
+        lag = 0
+        for part in consumer.committed(parts, timeout=15):
+            low, high = consumer.get_watermark_offsets(part, timeout=15)
+            lag += high - (part.offset if part.offset >= 0 else low)
+        return lag
+    finally:
+        consumer.close()

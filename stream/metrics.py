@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+import threading
+from collections.abc import Callable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+
+from stream.errors import UsageError
 
 
 class Metrics:
@@ -26,6 +33,32 @@ class Metrics:
         )
         self.store_waits = Counter("tidecast_store_unavailable", "writes that waited for the store", registry=r)
 
-    def serve(self, host: str, port: int) -> None:
-        """Serves /metrics (any path, /healthz among them, answers 200 while the process lives)."""
-        start_http_server(port, host, self.registry)
+    def serve(self, host: str, port: int, healthy: Callable[[], bool]) -> None:
+        """Serves /metrics for Prometheus, and /healthz: 200 while `healthy()`, else 503.
+
+        Raises:
+            UsageError: the port is taken.
+        """
+        metrics = make_wsgi_app(self.registry)
+
+        def application(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] != "/healthz":
+                return metrics(environ, start_response)
+            well = healthy()
+            start_response("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"ok\n" if well else b"the loop has not turned for a while\n"]
+
+        try:
+            server = make_server(host, port, application, handler_class=_Silent)
+        except OSError as error:
+            raise UsageError(
+                f"metrics.port {port} on {host}: {error.strerror}; set metrics.port to a free one"
+            ) from error
+        threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
+
+
+class _Silent(WSGIRequestHandler):
+    """Writes no line a request."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""

@@ -37,7 +37,7 @@ class Owned:
 
 
 @kernel
-def _fresh(rows: Any, sources: Any, positions: Any, newest: Any) -> Any:
+def fresh_positions(rows: Any, sources: Any, positions: Any, newest: Any) -> Any:
     """Which rows bring a source position that has not been folded; moves `newest` on."""
     keep = np.zeros(rows.shape[0], np.bool_)
     for i in range(rows.shape[0]):
@@ -102,7 +102,7 @@ class Ownership:
                 for j, s in enumerate(sources.tolist()):
                     newest[i * self.buckets + b, j] = seen.get(s, -1)
         rows = (inverse * self.buckets + bucket)[keep]
-        fresh = _fresh(rows, of, feed.source_position[keep], newest)
+        fresh = fresh_positions(rows, of, feed.source_position[keep], newest)
         for i, p in enumerate(parts.tolist()):
             for b, seen in enumerate(self.owned[topic, p].sources):
                 at = newest[i * self.buckets + b]

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _REFERENCE_EVERY_S = 0.5
 _RETRY_S = 0.2
+_STUCK_S = 60.0
 
 
 class Stopped(Exception):
@@ -66,10 +67,15 @@ class Worker:
             self._patiently,
         )
         self._source: Source | None = None
+        self._turned = time.monotonic()
 
     def stop(self) -> None:
         """Asks the worker to finish the micro-batch at hand, commit and leave the group."""
         self._stop.set()
+
+    def healthy(self) -> bool:
+        """Whether the loop has turned lately; a worker that waits for its store is well, one that hangs is not."""
+        return time.monotonic() - self._turned < _STUCK_S
 
     def run(self) -> None:
         """Runs until `stop`.
@@ -87,6 +93,7 @@ class Worker:
         committed = refreshed = time.monotonic()
         try:
             while not self._stop.is_set():
+                self._turned = time.monotonic()
                 records = source.poll(worker.batch_max_records, worker.batch_max_wait_ms / 1000)
                 if records:
                     self._process(records)
@@ -171,6 +178,7 @@ class Worker:
         answer: list[T] = []
 
         def busy() -> bool:
+            self._turned = time.monotonic()
             if self._stop.is_set():
                 raise Stopped
             try:

@@ -33,11 +33,11 @@ def build(log: Log, from_ms: int) -> Arrays:
     products = Products(log)
     line_event = np.repeat(np.arange(len(orders)), orders.columns["lines"] // FIXED_POINT)
     line_product = products.index(lines.columns["product"])
-    parts = [part for part in (_rows(level, log, products, from_ms) for level in customer_levels(log)) if len(part["features"])]
+    codes = {key: i for i, key in enumerate(dict.fromkeys(orders.entities))}
+    parts = [_rows(level, log, products, codes, from_ms) for level in customer_levels(log)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     arrays |= _targets(arrays.pop("event"), line_event, line_product)
     placed = lines.columns["kind"] == OrderKind.PLACED
-    codes = {key: i for i, key in enumerate(dict.fromkeys(orders.entities))}
     arrays |= {
         "product_words": products.words,
         "product_price": products.price,
@@ -66,7 +66,7 @@ class Products:
         return np.where(self._ids[at] == ids, self._order[at], -1).astype(np.int32)
 
 
-def _rows(level: Level, log: Log, products: Products, from_ms: int) -> Arrays:
+def _rows(level: Level, log: Log, products: Products, codes: dict[str, int], from_ms: int) -> Arrays:
     kinds = log.history.orders.columns["kind"]
     ordered = (level.next_event >= 0) & (kinds[level.next_event] == OrderKind.PLACED)
     # A next order in the same second is a part of this one.
@@ -80,7 +80,7 @@ def _rows(level: Level, log: Log, products: Products, from_ms: int) -> Arrays:
         "viewed": rows.viewed,
         "as_of_ms": as_of,
         "state_ms": level.as_of_ms[keep],
-        "customer": slots,
+        "customer": np.array([codes[str(level.table.keys[s])] for s in slots.tolist()], np.int64),
         "event": level.next_event[keep],
     }
 

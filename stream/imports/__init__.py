@@ -164,8 +164,9 @@ def _source_fingerprint(source: Path) -> str:
 def _code_fingerprint() -> str:
     """Of every module that has a say in what is written."""
     package = Path(__file__).parents[1]
-    files = [package / "eventlog.py", package / "logschema.py"]
-    for folder in ("events", "imports", "simulation"):
+    events = ("base", "clicks", "inventory", "orders", "reference")
+    files = [package / "eventlog.py", package / "logschema.py", *(package / "events" / f"{n}.py" for n in events)]
+    for folder in ("imports", "simulation"):
         files += sorted((package / folder).glob("*.py"))
     digest = hashlib.sha256()
     for file in files:

@@ -1,0 +1,57 @@
+"""Raw numbers to network inputs, inside the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+_LIMIT = 1e30
+_CLIP = 4.0
+
+
+def signed_log(x: Any) -> Any:
+    """sign(x) · log(1 + |x|), so that counts, money and days share a scale; NaN stays NaN."""
+    x = x.clamp(-_LIMIT, _LIMIT)
+    return torch.sign(x) * torch.log1p(torch.abs(x))
+
+
+class Standardise(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Signed logarithm, standardised by the training rows, clipped; NaN becomes 0 with an indicator.
+
+    A feature that never changed in training is switched off: nothing was learnt about it.
+
+    Args:
+        width: how many features.
+
+    Returns of a call: float32 (n, 2 · width), values then indicators of NaN.
+    """
+
+    mean: Any
+    scale: Any
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def learn(self, features: NDArray[Any]) -> None:
+        """Takes mean and deviation from training rows, (n, width)."""
+        logged = np.sign(features) * np.log1p(np.abs(features.astype(np.float64)))
+        known = np.isfinite(logged)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, logged, 0.0).sum(axis=0) / count
+        deviation = np.sqrt((np.where(known, logged - mean, 0.0) ** 2).sum(axis=0) / count)
+        scale = np.where(deviation > 1e-4, 1.0 / np.maximum(deviation, 1e-4), 0.0)
+        self.mean.copy_(torch.tensor(mean, dtype=torch.float32))
+        self.scale.copy_(torch.tensor(scale, dtype=torch.float32))
+
+    def forward(self, features: Any) -> Any:
+        """Raw features (n, width) to inputs (n, 2 · width)."""
+        unknown = torch.isnan(features)
+        z = ((signed_log(features) - self.mean) * self.scale).clamp(-_CLIP, _CLIP)
+        z = torch.where(unknown, torch.zeros_like(z), z)
+        return torch.cat([z, unknown.to(z.dtype)], dim=1)

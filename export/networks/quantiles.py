@@ -1,0 +1,61 @@
+"""A quantile function given at a few levels, and what one wants from it; all in log1p of units.
+
+Between levels it is linear; beyond the last it has an exponential tail (a power law in units), whose slope is that
+between the last levels. Everything is monotone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 0.995)
+MEDIAN = LEVELS.index(0.5)
+PUBLISHED = (LEVELS.index(0.1), MEDIAN, LEVELS.index(0.9))
+
+_TAIL_FROM = -3
+_TAIL_LOG = math.log((1 - LEVELS[_TAIL_FROM]) / (1 - LEVELS[-1]))
+_SMALL = 1e-6
+
+
+def around_median(median: Any, steps: Any) -> Any:
+    """Quantiles that do not cross: cumulated positive steps up and down from the median.
+
+    Args:
+        median: (n,).
+        steps: (n, levels - 1), positive; the first `MEDIAN` go down, nearest to the median first.
+
+    Returns:
+        (n, levels), not decreasing from left to right.
+    """
+    down = median[:, None] - torch.cumsum(steps[:, :MEDIAN], dim=1)
+    up = median[:, None] + torch.cumsum(steps[:, MEDIAN:], dim=1)
+    return torch.cat([torch.flip(down, dims=[1]), median[:, None], up], dim=1)
+
+
+def _tail(quantiles: Any) -> Any:
+    return ((quantiles[:, -1] - quantiles[:, _TAIL_FROM]) / _TAIL_LOG).clamp_min(0.02)
+
+
+def exceedance(quantiles: Any, at: Any) -> Any:
+    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units."""
+    levels = torch.tensor(LEVELS)
+    width = quantiles[:, 1:] - quantiles[:, :-1]
+    inside = ((at[:, None] - quantiles[:, :-1]) / width.clamp_min(_SMALL)).clamp(0, 1)
+    below = (at / quantiles[:, 0].clamp_min(_SMALL)).clamp(0, 1) * LEVELS[0]
+    within = (inside * (levels[1:] - levels[:-1])).sum(dim=1)
+    beyond = (at - quantiles[:, -1]).clamp_min(0) / _tail(quantiles)
+    over = (1 - LEVELS[-1]) * (1 - torch.exp(-beyond))
+    return (1 - below - within - over).clamp(0, 1)
+
+
+def quantile(quantiles: Any, level: Any) -> Any:
+    """The quantile at `level` (a tensor of one value in [0, 1)), (n,) in log1p of units."""
+    levels = torch.tensor(LEVELS)
+    inside = ((level - levels[:-1]) / (levels[1:] - levels[:-1])).clamp(0, 1)
+    first = quantiles[:, 0] * (level / LEVELS[0]).clamp(0, 1)
+    within = ((quantiles[:, 1:] - quantiles[:, :-1]) * inside).sum(dim=1)
+    beyond = torch.log((1 - LEVELS[-1]) / (1 - level)).clamp_min(0)
+    return first + within + beyond * _tail(quantiles)

@@ -1,0 +1,5 @@
+"""`python -m stream.cli` is `tidecast`."""
+
+from stream.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""`tidecast run`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from stream.cli.options import Bootstrap, Config, Set, StoreUrl, loaded
+from stream.errors import UsageError
+
+log = logging.getLogger("tidecast")
+
+
+def run(
+    config: Config = None,
+    flags: Set = None,
+    bootstrap: Bootstrap = None,
+    store_url: StoreUrl = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="tell about partitions and offsets")] = False,
+) -> None:
+    """Run a worker: consume, fold, score and publish until SIGTERM or Ctrl-C.
+
+    Start as many as there are partitions; those of one group share the work. A worker that is stopped finishes its
+    micro-batch, commits and leaves the group; one that is killed is taken over from where it was.
+
+    Examples:
+
+        tidecast run -b broker:9092 --store-url redis://redis:6379/0
+
+        tidecast run --config shop.toml --set metrics.port=9464 --verbose
+    """
+    from features.store import StoreUnavailable
+    from features.store.redis import RedisStore
+    from stream.admin import check_topics, connect
+    from stream.metrics import Metrics
+    from stream.score import load_models
+    from stream.warmup import warm_up
+    from stream.worker import Superseded, Worker
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    settings = loaded(config, flags, bootstrap, store_url).settings
+    load_models(settings.models)
+    check_topics(connect(settings.kafka)[1])
+    stored = settings.store
+    try:
+        store = RedisStore(stored.url, stored.namespace, stored.buckets, stored.timeout_s)
+        server = store.ping()
+    except (StoreUnavailable, ValueError) as error:
+        raise UsageError(
+            f"no Redis or Valkey server answers at {stored.url} ({error}); start one (`tidecast up` has one built in) "
+            "or set store.url"
+        ) from error
+    metrics = Metrics()
+    warm_up()
+    worker = Worker(settings, store, metrics)
+    if settings.metrics.port:
+        metrics.serve(settings.metrics.host, settings.metrics.port, worker.healthy)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _stop(worker, settings.worker.shutdown_grace_s))
+    log.warning("worker started: broker %s, store %s (%s)", settings.kafka.bootstrap_servers, stored.url, server)
+    try:
+        worker.run()
+    except Superseded as error:
+        log.error("%s", error)
+        raise typer.Exit(3) from error
+    finally:
+        store.close()
+    log.warning("worker stopped")
+
+
+def _stop(worker: object, grace_s: float) -> None:
+    """Asks the worker to stop; if it has not within its grace period, the process ends: nothing committed is lost."""
+    import os
+
+    worker.stop()  # type: ignore[attr-defined]
+
+    def give_up() -> None:
+        log.error("not finished within worker.shutdown_grace_s = %g; ending without a commit", grace_s)
+        os._exit(1)
+
+    timer = threading.Timer(grace_s, give_up)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,185 @@
+"""Runs the demonstration: services, topics, a worker, a replay and the observer; ends them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.live import Live
+
+from stream.admin import create_topics, group_lag
+from stream.demo.dashboard import Dashboard
+from stream.demo.observer import Observer
+from stream.embedded import Embedded
+from stream.errors import UsageError
+from stream.imports import build_event_log
+from stream.replay import Replayed, replay
+from stream.settings import Settings, load
+from stream.topology import CONSUMED
+
+DATA = Path(__file__).parent / "data" / "online_retail.parquet"
+_SETTLE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the person asked for.
+
+    Args:
+        orders: how many placed orders to replay; None is all.
+        speed: event seconds a wall second; 0 is as fast as it goes.
+        seed: of all that is simulated.
+        headless: no dashboard.
+        json: where to write the summary.
+        cache: where event logs are kept between runs.
+        partitions: of the topics.
+    """
+
+    orders: int | None
+    speed: float
+    seed: int
+    headless: bool
+    json: Path | None
+    cache: Path
+    partitions: int = 4
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, options: DemoOptions, console: Console) -> None:
+        self._options, self._console = options, console
+        self._stop = threading.Event()
+        self._begun = time.monotonic()
+        self._replayed: Replayed | None = None
+        self._failure: BaseException | None = None
+        self._first_score_s: float | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Runs to the end of the log, or to Ctrl-C; returns the summary.
+
+        Raises:
+            UsageError: something could not start; the message says what.
+        """
+        with Embedded() as services:
+            environment = {**os.environ, **services.environment()}
+            settings = load(environ=environment).settings
+            create_topics(settings.kafka, self._options.partitions)
+            log = Path(self._options.cache) / "worker.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            worker = self._start_worker(environment, log)
+            try:
+                events = self._event_log()
+                return self._watch(settings, events, worker, log)
+            finally:
+                self._stop.set()
+                _end(worker, settings.worker.shutdown_grace_s)
+
+    def _event_log(self) -> Path:
+        o = self._options
+        directory = o.cache / f"online-retail-{o.orders or 'all'}-seed{o.seed}"
+        with self._console.status("making the event log: real orders, simulated clicks, stock and offers …"):
+            build_event_log("online-retail", DATA, directory, o.orders, o.seed)
+        return directory
+
+    def _start_worker(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "stream.cli", "run"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _replay(self, settings: Settings, events: Path) -> None:
+        try:
+            self._replayed = replay(events, settings.kafka, self._options.speed, stop=self._stop)
+        except BaseException as error:  # noqa: BLE001
+            self._failure = error
+
+    def _watch(self, settings: Settings, events: Path, worker: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+        observer = Observer(settings.kafka, settings.worker.late_after_ms)
+        thread = threading.Thread(target=self._replay, args=(settings, events), daemon=True)
+        thread.start()
+        speed = f"{self._options.speed / 86_400:g} days a second" if self._options.speed else "as fast as it goes"
+        note = f"real orders (UCI Online Retail), simulated clicks, stock and offers; {speed}; Ctrl-C stops"
+        dashboard = Dashboard(observer, note)
+
+        def turn() -> None:
+            observer.poll()
+            if worker.poll() is not None:
+                tail = log.read_text(errors="replace")[-1500:]
+                raise UsageError(f"the worker ended with code {worker.returncode}; its log {log} ends with:\n{tail}")
+            if self._failure is not None:
+                raise self._failure
+            if self._first_score_s is None and observer.latency_ms:
+                self._first_score_s = time.monotonic() - self._begun
+                self._console.log(f"first score after {self._first_score_s:.1f} s")
+
+        try:
+            if self._options.headless:
+                self._until_done(turn, thread, settings, observer, lambda: None)
+            else:
+                with Live(console=self._console, refresh_per_second=4, transient=False) as live:
+                    self._until_done(turn, thread, settings, observer, lambda: live.update(dashboard.render()))
+        except KeyboardInterrupt:
+            self._console.log("stopping")
+        finally:
+            self._stop.set()
+            thread.join(30)
+        wall_s = time.monotonic() - self._begun
+        summary = observer.summary(wall_s, self._replayed.seconds if self._replayed else wall_s)
+        observer.close()
+        if self._options.json is not None:
+            self._options.json.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
+        return summary
+
+    def _until_done(
+        self,
+        turn: Callable[[], None],
+        thread: threading.Thread,
+        settings: Settings,
+        observer: Observer,
+        draw: Callable[[], None],
+    ) -> None:
+        """Until the replay is over, the worker has committed all of it, and all that it published has been read."""
+        drawn, deadline = 0.0, None
+        while True:
+            turn()
+            now = time.monotonic()
+            if now - drawn > 0.25:
+                draw()
+                drawn = now
+            if thread.is_alive():
+                continue
+            deadline = deadline or now + _SETTLE_S
+            if now > deadline:
+                raise UsageError(f"the worker did not finish within {_SETTLE_S:.0f} s after the replay")
+            if observer.poll(0.1) == 0 and group_lag(settings.kafka, [t.name for t in CONSUMED]) == 0:
+                while observer.lag():
+                    turn()
+                draw()
+                return
+
+
+def _end(worker: subprocess.Popen[bytes], grace_s: float) -> None:
+    """SIGTERM, and SIGKILL only if it does not finish within its grace period."""
+    if worker.poll() is None:
+        worker.send_signal(signal.SIGTERM)
+        try:
+            worker.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()

@@ -1,0 +1,40 @@
+"""Warm-up: compiles (or loads from cache) every kernel that the worker runs, before the first event waits for it.
+
+python -m stream.warmup      # at image build, so that containers start fast
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.rows import STREAMS, rows_of
+from features.table import EntityTable
+from features.vectors.next_best_offer import offer_rows
+from features.vectors.reorder import reorder_rows
+from features.vectors.stockout import stockout_rows
+from features.view import views_of
+from stream.ownership import fresh_positions
+
+
+def warm_up() -> None:
+    """Folds and reads one made-up row of every stream, in tables of its own."""
+    tables = {entity: EntityTable(entity, views_of(entity)) for entity in ("customer", "item")}
+    for stream, (entity, columns) in STREAMS.items():
+        table = tables[entity]
+        missing = table.missing(["warm:up"])
+        if missing:
+            table.admit_new(missing)
+        ones = {name: [1] for name in columns}
+        table.fold(rows_of(stream, ["warm:up"], kind=[0], event_time_ms=[86_400_000], **ones))
+    as_of = np.array([2 * 86_400_000], np.int64)
+    customers, items = tables["customer"], tables["item"]
+    reorder_rows(customers, customers.slots_of(["warm:up"]), as_of)
+    offer_rows(customers, customers.slots_of(["warm:up"]), as_of)
+    stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
+    one = np.zeros(1, np.int64)
+    fresh_positions(one, one, one, np.full((1, 1), -1, np.int64))
+
+
+if __name__ == "__main__":
+    warm_up()
+    print("kernels are compiled")
