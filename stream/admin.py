@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -75,16 +75,18 @@ def check_topics(have: Mapping[str, int]) -> None:
             )
 
 
-def group_lag(kafka: KafkaSettings, topics: Sequence[str]) -> int:
-    """Records on the topics that the group has not committed yet, over all partitions."""
-    consumer = Consumer({**client_config(kafka), "group.id": kafka.group_id, "enable.auto.commit": False})
-    try:
-        metadata = consumer.list_topics(timeout=15)
-        parts = [TopicPartition(t, p) for t in topics for p in metadata.topics[t].partitions]
-        lag = 0
-        for part in consumer.committed(parts, timeout=15):
-            low, high = consumer.get_watermark_offsets(part, timeout=15)
-            lag += high - (part.offset if part.offset >= 0 else low)
-        return lag
-    finally:
-        consumer.close()
+class GroupProgress:
+    """What a consumer group has committed."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._consumer = Consumer({**client_config(kafka), "group.id": kafka.group_id, "enable.auto.commit": False})
+
+    def behind(self, ends: Mapping[tuple[str, int], int]) -> int:
+        """Records before the offsets `ends` that the group has not committed yet."""
+        parts = [TopicPartition(t, p) for t, p in ends]
+        committed = self._consumer.committed(parts, timeout=15)
+        return sum(max(ends[c.topic, c.partition] - max(c.offset, 0), 0) for c in committed)
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self._consumer.close()

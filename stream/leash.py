@@ -1,7 +1,7 @@
 """Runs a command that ends when its parent does, however the parent ends: `python -m stream.leash CMD ARG…`.
 
-Standard input is a pipe from the parent. When it closes (the parent exited, or was killed) the command is ended, so that
-no embedded broker or store is left running. Needs only the standard library, so that it starts fast.
+Standard input is a pipe from the parent. When it closes (the parent exited, or was killed) the command is ended, so
+that no embedded broker or store is left running. Needs only the standard library, so that it starts fast.
 """
 
 import contextlib

@@ -83,9 +83,9 @@ def replay(
     for record in read_records(directory, reference) if reference else ():
         _produce(sink, record, counts)
     sink.flush()
-    total, told = 0, begun
+    told = begun
     events = [t for t in wanted if t not in REFERENCE_TOPICS]
-    for record in read_records(directory, events) if events else ():
+    for total, record in enumerate(read_records(directory, events) if events else ()):
         if total % _CHECK_EVERY == 0 or speed > 0:
             now = time.monotonic()
             if stop is not None and stop.is_set():
@@ -98,7 +98,6 @@ def replay(
                 progress(total, record.event_time_ms)
                 told = now
         _produce(sink, record, counts)
-        total += 1
     sink.flush()
     return Replayed(counts, time.monotonic() - begun)
 

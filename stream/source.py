@@ -179,6 +179,8 @@ class TopicReader:
         kafka: the broker.
         topics: what to read; they must exist.
         from_end: begin at what comes after now.
+
+    `positions` are the offsets after the last record read, by (topic, partition).
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], from_end: bool = False) -> None:
@@ -192,7 +194,7 @@ class TopicReader:
             }
         )
         self._ends: dict[Partition, int] = {}
-        self._next: dict[Partition, int] = {}
+        self.positions: dict[Partition, int] = {}
         metadata = self._consumer.list_topics(timeout=15)
         begin = []
         for topic in topics:
@@ -202,7 +204,7 @@ class TopicReader:
                 at = TopicPartition(topic, partition)
                 low, high = self._consumer.get_watermark_offsets(at, timeout=15)
                 self._ends[topic, partition] = high
-                self._next[topic, partition] = high if from_end else low
+                self.positions[topic, partition] = high if from_end else low
                 begin.append(TopicPartition(topic, partition, high if from_end else OFFSET_BEGINNING))
         self._consumer.assign(begin)
 
@@ -210,28 +212,25 @@ class TopicReader:
         """The next records."""
         messages = [m for m in self._consumer.consume(max_records, max_wait_s) if m.error() is None]
         for message in messages:
-            self._next[message.topic(), message.partition()] = message.offset() + 1
+            self.positions[message.topic(), message.partition()] = message.offset() + 1
         return messages
 
     def read_to_end(self, timeout_s: float = 60.0) -> Iterator[Any]:
-        """All records up to the end as it was when the reader was made.
+        """All records up to the end as it was when the reader was made, and those that have come meanwhile.
+
+        It goes on until a poll brings nothing: the embedded broker tells an end that lies before its last records.
 
         Raises:
             UsageError: the broker did not give them in time.
         """
         deadline = time.monotonic() + timeout_s
-        while any(self._next[p] < end for p, end in self._ends.items()):
+        while True:
+            records = self.poll(max_wait_s=0.05)
+            yield from records
+            if not records and all(self.positions[p] >= end for p, end in self._ends.items()):
+                return
             if time.monotonic() > deadline:
                 raise UsageError(f"the broker did not deliver {sorted({t for t, _ in self._ends})} in {timeout_s:g} s")
-            yield from self.poll(max_wait_s=0.05)
-
-    def lag(self) -> int:
-        """Records between what was read and the newest there is."""
-        total = 0
-        for (topic, partition), following in self._next.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-            total += max(high - following, 0)
-        return total
 
     def close(self) -> None:
         """Lets go of the connection."""

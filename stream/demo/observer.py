@@ -16,6 +16,7 @@ from stream.source import TopicReader
 from stream.topology import (
     CATALOG,
     CLICKS,
+    CONSUMED,
     DEAD_LETTERS,
     DEMAND,
     INVENTORY,
@@ -129,9 +130,10 @@ class Observer:
         p50, p99 = np.percentile(values, [50, 99]).tolist()
         return {"p50": round(p50, 1), "p99": round(p99, 1)}
 
-    def lag(self) -> int:
-        """Records that are on the topics and not read here."""
-        return self._reader.lag()
+    def ends(self) -> dict[tuple[str, int], int]:
+        """For each partition that a worker consumes, the offset after the last record that is there."""
+        consumed = {t.name for t in CONSUMED}
+        return {p: end for p, end in self._reader.positions.items() if p[0] in consumed}
 
     def summary(self, wall_s: float, replay_s: float) -> dict[str, Any]:
         """What `tidecast demo --json` writes."""

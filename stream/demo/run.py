@@ -17,7 +17,7 @@ import orjson
 from rich.console import Console
 from rich.live import Live
 
-from stream.admin import create_topics, group_lag
+from stream.admin import GroupProgress, create_topics
 from stream.demo.dashboard import Dashboard
 from stream.demo.observer import Observer
 from stream.embedded import Embedded
@@ -25,10 +25,10 @@ from stream.errors import UsageError
 from stream.imports import build_event_log
 from stream.replay import Replayed, replay
 from stream.settings import Settings, load
-from stream.topology import CONSUMED
 
 DATA = Path(__file__).parent / "data" / "online_retail.parquet"
 _SETTLE_S = 120.0
+_QUIET_TURNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,23 +155,31 @@ class Demo:
         draw: Callable[[], None],
     ) -> None:
         """Until the replay is over, the worker has committed all of it, and all that it published has been read."""
-        drawn, deadline = 0.0, None
-        while True:
-            turn()
-            now = time.monotonic()
-            if now - drawn > 0.25:
-                draw()
-                drawn = now
-            if thread.is_alive():
-                continue
-            deadline = deadline or now + _SETTLE_S
-            if now > deadline:
-                raise UsageError(f"the worker did not finish within {_SETTLE_S:.0f} s after the replay")
-            if observer.poll(0.1) == 0 and group_lag(settings.kafka, [t.name for t in CONSUMED]) == 0:
-                while observer.lag():
-                    turn()
-                draw()
-                return
+        progress = GroupProgress(settings.kafka)
+        drawn, deadline, quiet = 0.0, float("inf"), 0
+        try:
+            while quiet < _QUIET_TURNS:
+                turn()
+                now = time.monotonic()
+                if now - drawn > 0.25:
+                    draw()
+                    drawn = now
+                if thread.is_alive():
+                    deadline = now + _SETTLE_S
+                elif now > deadline:
+                    raise UsageError(f"the worker did not finish within {_SETTLE_S:.0f} s after the replay")
+                else:
+                    still = (
+                        observer.poll(0.1) == 0 and progress.behind(observer.ends()) == 0 and self._all_read(observer)
+                    )
+                    quiet = quiet + 1 if still else 0
+            draw()
+        finally:
+            progress.close()
+
+    def _all_read(self, observer: Observer) -> bool:
+        replayed = self._replayed.records if self._replayed else {}
+        return all(observer.counts[topic] >= n for topic, n in replayed.items())
 
 
 def _end(worker: subprocess.Popen[bytes], grace_s: float) -> None:

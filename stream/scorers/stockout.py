@@ -46,7 +46,7 @@ class StockoutScorer(Scorer):
             shared=frozenset({"service_level"}),
         )
         return [
-            Scored(key, self._record(i, places[i], lead[i], common, rows, outputs))
+            Scored(key, self._record(i, places[i], float(lead[i]), common, rows, outputs))
             for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True))
         ]
 

@@ -77,7 +77,7 @@ def test_rows_that_do_not_fit_are_kept_with_reasons(tmp_path: Path) -> None:
         ",A,1,2,01/07/2024 10:00,42\n"
         "10,A,nan,2,01/07/2024 10:00,42\n"
     )
-    report, records, rejected = run(tmp_path, ORDERS, bad)
+    report, _, rejected = run(tmp_path, ORDERS, bad)
     assert (report.rows_read, report.rows_rejected, report.records) == (8, 5, 2)
     assert [each["row"] for each in rejected] == [4, 5, 6, 7, 8]
     assert rejected[0]["reason"] == "line: Expected `float` > 0.0 - at `$.quantity`"

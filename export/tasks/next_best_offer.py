@@ -1,0 +1,243 @@
+"""Task next-best-offer: which of the open offers this customer will most likely take, by expected margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from export import metrics as m
+from export.datasets import next_best_offer as dataset
+from export.fit import Recipe, seeded, train
+from export.history import Log
+from export.networks.two_tower import OfferNet
+from export.split import Split, split_of
+from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
+from export.tasks.candidates import Candidates, candidates_of
+from features.aggregations.base import DAY_MS
+from models.manifest import Metric
+
+#: Products that a training step looks at, for all its customers.
+_STEP_PRODUCTS = 1024
+_TEST_DAYS = 46
+
+
+class NextBestOffer(Task):
+    """See the module."""
+
+    name = "next-best-offer"
+    task = "next_best_offer"
+    shared = frozenset({"offer_words", "offer_numbers"})
+    epochs = 14
+    simulated = ("none in training; live views and offers of the demo are simulated",)
+
+    def split(self, log: Log) -> Split:
+        """No gap: the label is the order at the as-of time itself."""
+        return split_of(log.first_ms, log.last_ms, horizon_days=0, test_days=_TEST_DAYS)
+
+    def build(self, log: Log, split: Split, seed: int) -> Arrays:
+        """A row an order of a known customer, from the fifth week on."""
+        return dataset.build(log, split.first_ms + 28 * DAY_MS)
+
+    def network(self) -> Any:
+        """Two towers."""
+        return OfferNet()
+
+    def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
+        """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
+        validation = candidates_of(arrays, np.flatnonzero(split.validation(arrays["as_of_ms"])))
+        first = self._fresh(arrays, split.train(arrays["as_of_ms"]), seed)
+        label = validation.label[:, : validation.popular]
+
+        def validate() -> float:
+            logits = scored(first, arrays, validation)[:, : validation.popular]
+            return m.log_loss(label.ravel(), _sigmoid(logits).ravel())
+
+        best = self._fit(
+            first, arrays, split.train_until_ms, epochs, seed, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
+        )
+        scale, shift = _platt(scored(first, arrays, validation)[:, : validation.popular], label)
+        figures = m.ranking(*validation.flat(scored(first, arrays, validation)))
+        until = split.fit_until_ms
+        final = self._fresh(arrays, split.fit(arrays["as_of_ms"]), seed)
+        self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
+        final.scale.fill_(scale)
+        final.shift.fill_(shift)
+        rows = np.flatnonzero(split.fit(arrays["as_of_ms"]))
+        with torch.no_grad():
+            known = np.unique(arrays["line_product"][arrays["line_ms"] < until])
+            offer, alone = final.offers(*_offers(arrays, known[known >= 0]))
+            mind, level = final.user(torch.from_numpy(arrays["features"][rows]))
+            final.offer_centre.fill_(float(alone.mean()))
+            final.number_centre.fill_(float((mind @ offer.mean(dim=0) + level).mean()))
+        found = {f"validation {key}": value for key, value in figures.items()}
+        return final, {"epochs": best, "scale": scale, "shift": shift} | found
+
+    def _fresh(self, arrays: Arrays, rows: Any, seed: int) -> Any:
+        seeded(seed)
+        network = self.network()
+        network.inputs.learn(arrays["features"][rows])
+        network.price.learn(arrays["product_price"][:, None])
+        return network
+
+    def _fit(
+        self, network: Any, arrays: Arrays, until_ms: int, epochs: int, seed: int, validate: Any, tell: Tell
+    ) -> int:
+        rows = np.flatnonzero(arrays["as_of_ms"] < until_ms)
+        targets = Targets(arrays)
+        counts = np.bincount(
+            arrays["line_product"][(arrays["line_ms"] < until_ms) & (arrays["line_product"] >= 0)],
+            minlength=len(arrays["product_price"]),
+        )
+        chance = counts**0.75 / (counts**0.75).sum()
+        rng = np.random.default_rng(seed)
+        size = min(_STEP_PRODUCTS, int((counts > 0).sum()))
+
+        def loss(index: Any) -> Any:
+            products = rng.choice(len(chance), size, replace=False, p=chance)
+            batch = rows[index]
+            logits = network.logits(*_customers(arrays, batch), *_offers(arrays, products))[0]
+            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products)) * 100
+
+        recipe = Recipe(epochs=epochs, batch=256, rate=5e-3, decay=1e-3, patience=3, seed=seed)
+        return train(network, loss, len(rows), recipe, validate, tell)
+
+    def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
+        """Ranking among candidates, and calibration over popular ones, against popularity and personal frequency."""
+        test = candidates_of(arrays, np.flatnonzero(split.test(arrays["as_of_ms"])))
+        logits = scored(network, arrays, test)
+        probability = _sigmoid(float(network.scale) * logits + float(network.shift))
+        found = {
+            "": m.ranking(*test.flat(logits)),
+            "popularity": m.ranking(*test.flat(test.popularity)),
+            "personal frequency": m.ranking(*test.flat(test.personal + 1e-6 * test.popularity)),
+        }
+        metrics = [
+            Metric(name=key, value=found[""][key], baselines={b: found[b][key] for b in found if b})
+            for key in ("Recall@10", "NDCG@10")
+        ]
+        # Candidates that were added because they were bought would spoil the calibration: popular ones only.
+        label = test.label[:, : test.popular].ravel()
+        chance = probability[:, : test.popular].ravel()
+        share = np.clip(test.share[:, : test.popular].ravel(), 1e-6, 1 - 1e-6)
+        metrics += [
+            Metric(name="AUC", value=m.auc(label, chance), baselines={"popularity": m.auc(label, share)}),
+            Metric(name="log loss", value=m.log_loss(label, chance), baselines={"popularity": m.log_loss(label, share)}),
+            Metric(
+                name="ECE",
+                value=m.calibration_error(label, chance),
+                baselines={"popularity": m.calibration_error(label, share)},
+            ),
+        ]
+        calibration = {
+            "ece": m.calibration_error(label, chance),
+            "mean_probability": float(chance.mean()),
+            "rate": float(label.mean()),
+            "scale": float(network.scale),
+            "shift": float(network.shift),
+        }
+        notes = [f"{len(test.rows)} orders were tested, each with {test.label.shape[1]} candidates or fewer."]
+        return Evaluation(metrics, calibration, len(test.rows), notes)
+
+    def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
+        """Customers of the test period; 64 of the products as offers with made-up discounts and margins."""
+        rng = np.random.default_rng(seed)
+        at = np.flatnonzero(split.test(arrays["as_of_ms"]))
+        pick = rng.choice(at, rows, replace=len(at) < rows)
+        offers = rng.choice(len(arrays["product_price"]), min(64, len(arrays["product_price"])), replace=False)
+        words, price = arrays["product_words"][offers], arrays["product_price"][offers]
+        discount = rng.choice([0.0, 0.1, 0.2], len(offers))
+        numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
+        features, sequence, age, viewed = (part.numpy() for part in _customers(arrays, pick))
+        eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)
+        return {
+            "features": features,
+            "words": sequence,
+            "age_days": age,
+            "viewed": viewed,
+            "offer_words": words,
+            "offer_numbers": numbers,
+            "eligible": eligible,
+        }
+
+    def hostile(self, inputs: Arrays) -> list[Arrays]:
+        """Odd numbers everywhere, unseen and impossible word ids, and nothing eligible."""
+        found = [inputs | {"eligible": np.zeros_like(inputs["eligible"])}]
+        for value in (np.nan, 0.0, 1e30, -1e30, np.inf):
+            names = ("features", "age_days", "viewed", "offer_numbers")
+            changed = {name: np.full_like(inputs[name], value) for name in names}
+            found += [inputs | changed, *(inputs | {name: array} for name, array in changed.items())]
+        for word in (0, 8191, 8192, -5, 2**62):
+            found.append(inputs | {name: np.full_like(inputs[name], word) for name in ("words", "offer_words")})
+        return found
+
+    def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
+        """Anything not finite, a probability outside [0, 1], a wrong order, or an ineligible offer with a chance."""
+        names = ("probability", "expected_margin", "sequence_contributions", "other_contributions")
+        found = finite(outputs, *names)
+        p, top = outputs["probability"], outputs["top"]
+        if not ((p >= 0) & (p <= 1)).all():
+            found.append("probability is outside [0, 1]")
+        if (p[np.take_along_axis(inputs["eligible"], top, axis=1) <= 0] != 0).any():
+            found.append("an ineligible offer has a probability")
+        if (np.sort(top, axis=1)[:, 1:] == np.sort(top, axis=1)[:, :-1]).any():
+            found.append("an offer is named twice")
+        return found
+
+    def fallback(self, log: Log, split: Split) -> dict[str, Any]:
+        """Popular products."""
+        return popular_products(log, split.fit_until_ms)
+
+
+class Targets:
+    """Which products each row's order held, as a dense label matrix on demand."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._product = arrays["target_product"]
+        self._starts = np.searchsorted(arrays["target_row"], np.arange(len(arrays["as_of_ms"]) + 1))
+        self._products = len(arrays["product_price"])
+
+    def label(self, rows: Any, products: Any) -> Any:
+        """float32 (rows, products)."""
+        column = np.full(self._products, -1)
+        column[products] = np.arange(len(products))
+        label = torch.zeros(len(rows), len(products))
+        for i, row in enumerate(rows.tolist()):
+            at = column[self._product[self._starts[row] : self._starts[row + 1]]]
+            label[i, at[at >= 0]] = 1.0
+        return label
+
+
+def _customers(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any, Any]:
+    words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
+    parts = arrays["features"][rows], words[arrays["product"][rows]], arrays["age_days"][rows], arrays["viewed"][rows]
+    a, b, c, d = (torch.from_numpy(part) for part in parts)
+    return a, b, c, d
+
+
+def _offers(arrays: Arrays, products: Any) -> tuple[Any, Any]:
+    return torch.from_numpy(arrays["product_words"][products]), torch.from_numpy(arrays["product_price"][products])
+
+
+def scored(network: Any, arrays: Arrays, candidates: Candidates) -> Any:
+    """Uncalibrated log-odds of every candidate, float64 (rows, candidates); all products are scored and picked from."""
+    everything = np.arange(len(arrays["product_price"]))
+    parts = []
+    for at in range(0, len(candidates.rows), 256):
+        with torch.no_grad():
+            logits = network.logits(*_customers(arrays, candidates.rows[at : at + 256]), *_offers(arrays, everything))[0]
+        parts.append(np.take_along_axis(logits.numpy(), candidates.product[at : at + 256], axis=1))
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _platt(logits: Any, label: Any) -> tuple[float, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), label.ravel())
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
