@@ -1,9 +1,9 @@
-"""Metrics for Prometheus, and /healthz."""
+"""Metrics for Prometheus, and the probes /healthz and /readyz."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -33,8 +33,8 @@ class Metrics:
         )
         self.store_waits = Counter("tidecast_store_unavailable", "writes that waited for the store", registry=r)
 
-    def serve(self, host: str, port: int, healthy: Callable[[], bool]) -> None:
-        """Serves /metrics for Prometheus, and /healthz: 200 while `healthy()`, else 503.
+    def serve(self, host: str, port: int, probes: Mapping[str, Callable[[], bool]]) -> None:
+        """Serves /metrics for Prometheus, and the probes (/healthz, /readyz): 200 while they hold, else 503.
 
         Raises:
             UsageError: the port is taken.
@@ -42,11 +42,12 @@ class Metrics:
         metrics = make_wsgi_app(self.registry)
 
         def application(environ: dict[str, Any], start_response: Any) -> Any:
-            if environ["PATH_INFO"] != "/healthz":
+            probe = probes.get(environ["PATH_INFO"])
+            if probe is None:
                 return metrics(environ, start_response)
-            well = healthy()
-            start_response("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain")])
-            return [b"ok\n" if well else b"the loop has not turned for a while\n"]
+            holds = probe()
+            start_response("200 OK" if holds else "503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"yes\n" if holds else b"no\n"]
 
         try:
             server = make_server(host, port, application, handler_class=_Silent)

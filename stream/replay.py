@@ -60,6 +60,7 @@ def replay(
     topics: Sequence[str] | None = None,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
+    before_events: Callable[[], None] | None = None,
 ) -> Replayed:
     """Publishes an event log: reference topics whole, then events at their pace.
 
@@ -70,6 +71,11 @@ def replay(
         topics: only these.
         stop: ends the replay early when it is set.
         progress: told the records so far and the event time in ms, a few times a second.
+        before_events: called when the reference topics are there and before the first event, such as to wait for
+            workers.
+
+    Returns:
+        Records by topic, and the seconds that the events took.
 
     Raises:
         UsageError: the directory is no event log.
@@ -79,11 +85,12 @@ def replay(
     wanted = list(topics) if topics is not None else topics_in(directory)
     reference = [t for t in wanted if t in REFERENCE_TOPICS]
     counts: dict[str, int] = {}
-    begun = time.monotonic()
     for record in read_records(directory, reference) if reference else ():
         _produce(sink, record, counts)
     sink.flush()
-    told = begun
+    if before_events is not None:
+        before_events()
+    told = begun = time.monotonic()
     events = [t for t in wanted if t not in REFERENCE_TOPICS]
     for total, record in enumerate(read_records(directory, events) if events else ()):
         if total % _CHECK_EVERY == 0 or speed > 0:

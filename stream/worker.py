@@ -77,6 +77,10 @@ class Worker:
         """Whether the loop has turned lately; a worker that waits for its store is well, one that hangs is not."""
         return time.monotonic() - self._turned < _STUCK_S
 
+    def ready(self) -> bool:
+        """Whether it has partitions to work on."""
+        return bool(self._ownership.owned)
+
     def run(self) -> None:
         """Runs until `stop`.
 

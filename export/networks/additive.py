@@ -22,6 +22,7 @@ class Additive(nn.Module):  # type: ignore[misc]  # torch is untyped here
         hidden: units a group.
         shared: inputs that every group sees beside its own.
         others: outputs beside the additive one, from all hidden units together.
+        drop: share of terms left out at random in training, so that none leans on another.
 
     The additive output is `bias + sum(terms)`; `terms` are (n, groups).
     """
@@ -29,10 +30,13 @@ class Additive(nn.Module):  # type: ignore[misc]  # torch is untyped here
     mask: Any
     split: Any
 
-    def __init__(self, width: int, groups: Sequence[Sequence[int]], hidden: int, shared: int, others: int) -> None:
+    def __init__(
+        self, width: int, groups: Sequence[Sequence[int]], hidden: int, shared: int, others: int, drop: float = 0.0
+    ) -> None:
         super().__init__()
         inputs = 2 * width + shared
-        self.groups, self.hidden = len(groups), hidden
+        self.frozen = False
+        self.groups, self.hidden, self.drop = len(groups), hidden, nn.Dropout(drop)
         mask = torch.zeros(inputs, len(groups), hidden)
         split = torch.zeros(len(groups), width)
         for g, members in enumerate(groups):
@@ -50,14 +54,15 @@ class Additive(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, inputs: Any) -> tuple[Any, Any]:
         """Inputs to terms (n, groups) and other outputs (n, others)."""
-        weight = self.first * self.mask if self.training else self.first
+        weight = self.first if self.frozen else self.first * self.mask
         units = torch.relu(inputs @ weight + self.first_bias)
         terms = (units.reshape(-1, self.groups, self.hidden) * self.second).sum(dim=2)
-        return terms, self.other(units)
+        return self.drop(terms), self.other(units)
 
     def freeze(self) -> None:
         """Ends training: masked weights are made 0, so that the graph needs no mask."""
         self.first.data.mul_(self.mask)
+        self.frozen = True
         self.eval()
 
 

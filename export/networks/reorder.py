@@ -62,7 +62,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         groups = groups_of(list(FEATURES), _TOGETHER)
         self.inputs = Standardise(len(FEATURES))
-        self.net = Additive(len(FEATURES), groups, hidden, shared=0, others=len(HORIZONS_DAYS) - 1)
+        self.net = Additive(len(FEATURES), groups, hidden, shared=0, others=len(HORIZONS_DAYS) - 1, drop=0.5)
         self.register_buffer("centre", torch.zeros(len(groups)))
         self.register_buffer("scale", torch.ones(1))
         self.register_buffer("shift", torch.zeros(1))

@@ -27,7 +27,7 @@ class Reorder(Task):
 
     name = "reorder"
     task = "reorder"
-    epochs = 12
+    epochs = 8
 
     def split(self, log: Log) -> Split:
         """30 days of gap."""
@@ -43,7 +43,7 @@ class Reorder(Task):
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
         """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
-        recipe = Recipe(epochs=epochs, batch=4096, rate=4e-3, decay=1e-4, seed=seed)
+        recipe = Recipe(epochs=epochs, batch=4096, rate=2e-3, decay=0.3, seed=seed)
         x, y = _tensors(arrays, split.train(arrays["as_of_ms"]))
         vx, vy = _tensors(arrays, split.validation(arrays["as_of_ms"]))
         first = self._fresh(x, seed)
@@ -60,7 +60,7 @@ class Reorder(Task):
             figure = float(_loss(first, vx, vy))
         x, y = _tensors(arrays, split.fit(arrays["as_of_ms"]))
         final = self._fresh(x, seed)
-        again = Recipe(epochs=best, batch=4096, rate=4e-3, decay=1e-4, seed=seed)
+        again = Recipe(epochs=best, batch=4096, rate=2e-3, decay=0.3, seed=seed)
         train(final, lambda i: _loss(final, x[i], y[i]), len(x), again, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
         final.net.freeze()
         for name in ("scale", "shift", "steps"):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream.cli.options import Bootstrap, Config, Set, StoreUrl, loaded
 from stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from stream.worker import Worker
 
 log = logging.getLogger("tidecast")
 
@@ -60,7 +64,8 @@ def run(
     warm_up()
     worker = Worker(settings, store, metrics)
     if settings.metrics.port:
-        metrics.serve(settings.metrics.host, settings.metrics.port, worker.healthy)
+        probes = {"/healthz": worker.healthy, "/readyz": worker.ready}
+        metrics.serve(settings.metrics.host, settings.metrics.port, probes)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _stop(worker, settings.worker.shutdown_grace_s))
     log.warning("worker started: broker %s, store %s (%s)", settings.kafka.bootstrap_servers, stored.url, server)
@@ -74,11 +79,9 @@ def run(
     log.warning("worker stopped")
 
 
-def _stop(worker: object, grace_s: float) -> None:
+def _stop(worker: Worker, grace_s: float) -> None:
     """Asks the worker to stop; if it has not within its grace period, the process ends: nothing committed is lost."""
-    import os
-
-    worker.stop()  # type: ignore[attr-defined]
+    worker.stop()
 
     def give_up() -> None:
         log.error("not finished within worker.shutdown_grace_s = %g; ending without a commit", grace_s)

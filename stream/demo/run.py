@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from rich.live import Live
 from stream.admin import GroupProgress, create_topics
 from stream.demo.dashboard import Dashboard
 from stream.demo.observer import Observer
-from stream.embedded import Embedded
+from stream.embedded import Embedded, free_port
 from stream.errors import UsageError
 from stream.imports import build_event_log
 from stream.replay import Replayed, replay
@@ -72,7 +74,7 @@ class Demo:
             UsageError: something could not start; the message says what.
         """
         with Embedded() as services:
-            environment = {**os.environ, **services.environment()}
+            environment = {**os.environ, **services.environment(), "TIDECAST_METRICS__PORT": str(free_port())}
             settings = load(environ=environment).settings
             create_topics(settings.kafka, self._options.partitions)
             log = Path(self._options.cache) / "worker.log"
@@ -105,9 +107,25 @@ class Demo:
 
     def _replay(self, settings: Settings, events: Path) -> None:
         try:
-            self._replayed = replay(events, settings.kafka, self._options.speed, stop=self._stop)
+            self._replayed = replay(
+                events,
+                settings.kafka,
+                self._options.speed,
+                stop=self._stop,
+                before_events=lambda: self._wait_for_worker(settings.metrics.port),
+            )
         except BaseException as error:  # noqa: BLE001
             self._failure = error
+
+    def _wait_for_worker(self, port: int) -> None:
+        """Until it has its partitions, so that latencies are those of a running worker."""
+        url = f"http://127.0.0.1:{port}/readyz"
+        deadline = time.monotonic() + _SETTLE_S
+        while not self._stop.wait(0.05):
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):
+                return
+            if time.monotonic() > deadline:
+                raise UsageError(f"the worker had no partitions within {_SETTLE_S:.0f} s")
 
     def _watch(self, settings: Settings, events: Path, worker: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
         observer = Observer(settings.kafka, settings.worker.late_after_ms)

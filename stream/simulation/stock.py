@@ -84,7 +84,8 @@ def simulate_stock(
     """
     known = {product.sku: product for product in catalog}
     events: list[InventoryEvent] = list(adjustments)
-    for (location, sku), movements in movements_by_item(orders, adjustments).items():
+    # In order of the items: what happens at one moment then has an order that nothing later can change.
+    for (location, sku), movements in sorted(movements_by_item(orders, adjustments).items()):
         ledger = _ItemLedger(location, known[sku], movements[0].event_time_ms, seed, policy or StockPolicy())
         events += ledger.run(movements, until_ms)
     events.sort(key=lambda event: event.event_time_ms)

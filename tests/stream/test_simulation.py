@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.events import (
@@ -154,7 +154,7 @@ def adjustments_of(rows: list[tuple[int, int, str, int]]) -> list[StockAdjusted]
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     sold=st.lists(sales, min_size=1, max_size=60), corrected=st.lists(corrections, max_size=6), seed=st.integers(0, 9)
 )
@@ -167,9 +167,12 @@ def test_the_ledger_is_true(sold: list[Any], corrected: list[Any], seed: int) ->
     check_ledger(orders, events, until_ms)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     sold=st.lists(sales, min_size=2, max_size=60), corrected=st.lists(corrections, max_size=5), cut=st.integers(2, 80)
+)
+@example(
+    sold=[(1, 0, "A", 1, OrderPlaced), (3, 0, "B", 1, OrderPlaced)], corrected=[(1, 0, "C", 1), (1, 0, "B", 1)], cut=2
 )
 def test_the_policy_sees_only_the_past(sold: list[Any], corrected: list[Any], cut: int) -> None:
     """What is simulated up to a moment is the same whatever comes after it."""

@@ -1,0 +1,62 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both work from nothing but Python 3.11+ and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export UV_LINK_MODE ?= copy
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check models schemas clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# uv makes environments fast everywhere: from PATH, or from PyPI into the environment itself.
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Tidecast needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && ln -sf "$$(command -v uv)" $(BIN)/uv; \
+	elif $(PYTHON) -m venv $(VENV) 2>/dev/null; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	else \
+	  echo "$(PYTHON) cannot make virtual environments: install python3-venv, or uv (https://docs.astral.sh/uv)" >&2; exit 2; \
+	fi
+
+# A stamp an extra: torch comes only with [export], which the demo does not ask for.
+$(VENV)/.embedded: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "installing Tidecast into $(VENV) …"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "installing Tidecast with its test tools and torch into $(VENV) …"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,export]'
+	@touch $@ $(VENV)/.embedded
+
+demo: $(VENV)/.embedded ## replay real wholesale orders and watch the scores come out (ARGS='--orders 3000 --headless')
+	@$(BIN)/tidecast demo $(ARGS)
+
+test: $(VENV)/.dev check ## check, then run every test (ARGS='-k alerts')
+	@$(BIN)/python -m stream.warmup
+	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet . || true; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest --quiet --no-header -p no:cacheprovider --doctest-modules stream features models export
+	@$(BIN)/python -m stream.schemas --check
+
+models: $(VENV)/.dev ## train, verify and release the models from the raw data
+	@$(BIN)/tidecast import online-retail --out .tidecast/online-retail
+	@$(BIN)/tidecast-export all --events .tidecast/online-retail $(ARGS)
+
+schemas: $(VENV)/.dev ## write docs/schemas/ and docs/asyncapi.json anew
+	@$(BIN)/python -m stream.schemas
+
+clean: ## remove the environment and all that was made
+	rm -rf $(VENV) .tidecast .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

@@ -1,0 +1,85 @@
+"""The model card: measured figures, and what a person must know before relying on them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+
+from export.networks.reorder import ReorderNet
+from export.tasks.base import Evaluation
+from export.work import Origin
+from models.manifest import Manifest, Metric
+
+#: Figures where less is better; coverage and the like have a target instead.
+_LESS = ("log loss", "ECE", "pinball")
+_TARGET = ("coverage",)
+
+
+def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
+    """The card as Markdown."""
+    training = manifest.training
+    text = files("export").joinpath(f"cards/{manifest.name}.md").read_text(encoding="utf-8")
+    groups = len(ReorderNet().net.split) - len(manifest.features) if manifest.name == "reorder" else 0
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        "Made by `tidecast-export`; every number here was measured by `tidecast-export evaluate`, none by hand.",
+        "",
+        "## Data",
+        "",
+        f"{training.data} ({training.licence}). Fitted on {training.rows:,} rows as of {training.trained_from} to "
+        f"{training.trained_until}, seed {training.seed}; tested on {evaluation.rows:,} rows as of "
+        f"{training.tested_from} to {training.tested_until}. Epochs and calibration were chosen on "
+        f"the last {(origin.split.fit_until_ms - origin.split.validation_from_ms) // 86_400_000} days before the end "
+        f"of the fit, with a model fitted {origin.split.horizon_days} days earlier. Labels reach {origin.split.horizon_days} "
+        "days past their as-of time, and no label of training or validation reaches into the test.",
+        "",
+        f"Simulated: {'; '.join(training.simulated) or 'nothing'}.",
+        "",
+        "## Figures on the test period",
+        "",
+        *table(manifest.metrics),
+        "",
+        *verdicts(manifest.metrics),
+        *(f"* {note}" for note in evaluation.notes),
+        "",
+        "Calibration: " + ", ".join(f"{key} {value:.4g}" for key, value in manifest.calibration.items()) + ".",
+        "",
+        f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest difference "
+        f"{manifest.parity.max_abs_difference:.2g} (relative {manifest.parity.max_rel_difference:.2g}).",
+        "",
+        Template(text).substitute(groups=groups).rstrip(),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def table(metrics: list[Metric]) -> list[str]:
+    """The figures beside their baselines, as a Markdown table.
+
+    >>> table([Metric(name="AUC", value=0.8, baselines={"frequency": 0.7})])[-1]
+    '| AUC | 0.8000 | 0.7000 |'
+    """
+    baselines = list(dict.fromkeys(name for metric in metrics for name in metric.baselines))
+    rows = [["", "this model", *baselines], ["---"] * (2 + len(baselines))]
+    for metric in metrics:
+        others = [f"{metric.baselines[b]:.4f}" if b in metric.baselines else "–" for b in baselines]
+        rows.append([metric.name, f"{metric.value:.4f}", *others])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def verdicts(metrics: list[Metric]) -> list[str]:
+    """A sentence for each baseline that is better somewhere; without intervals, small gaps may be noise.
+
+    >>> verdicts([Metric(name="ECE", value=0.2, baselines={"frequency": 0.1})])
+    ['* **Not better than frequency** on ECE.']
+    """
+    worse: dict[str, list[str]] = {}
+    for metric in metrics:
+        if metric.name.startswith(_TARGET):
+            continue
+        for name, value in metric.baselines.items():
+            less = metric.name.startswith(_LESS)
+            if value <= metric.value if less else value >= metric.value:
+                worse.setdefault(name, []).append(metric.name)
+    return [f"* **Not better than {name}** on {', '.join(names)}." for name, names in worse.items()]

@@ -1,0 +1,168 @@
+"""The command `tidecast-export`: from an event log to released models."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from export import steps
+from export.card import table
+from export.errors import UsageError
+from export.tasks import MODELS, task_of
+from export.tasks.base import Tell
+from export.work import Work
+
+app = typer.Typer(
+    name="tidecast-export",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="""Trains Tidecast's models on an event log and releases them as ONNX.
+
+The steps, in order: **dataset → train → evaluate → convert → verify → release**. Each leaves its result in a work directory.
+
+Examples:
+
+- `tidecast import online-retail --out events` then `tidecast-export all --events events`: everything, all models
+- `tidecast-export dataset reorder --events events`
+- `tidecast-export train reorder --events events --epochs 4`
+- `tidecast-export release reorder --events events --into models/artifacts --version 0.2.0`
+""",
+)
+console = Console(stderr=True)
+
+Model = Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")]
+Events = Annotated[Path, typer.Option(help="Event log: a directory with orders.parquet and catalog.parquet.")]
+Out = Annotated[Path | None, typer.Option(help="Work directory.  [default: .tidecast/export/MODEL]", show_default=False)]
+Seed = Annotated[int, typer.Option(help="Of samples, weights and order of rows.")]
+Epochs = Annotated[int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)]
+Into = Annotated[Path, typer.Option(help="Where released models live.")]
+Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
+Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
+Licence = Annotated[str, typer.Option(help="Licence of the data.")]
+
+_DATA = "Online Retail, Daqing Chen, UCI Machine Learning Repository, DOI 10.24432/C5BW33"
+_LICENCE = "CC BY 4.0"
+_ARTIFACTS = Path("models/artifacts")
+_EVENTS = Path(".tidecast/events")
+
+
+def _work(model: str, out: Path | None) -> Work:
+    task_of(model)
+    return Work(model, out or Path(".tidecast/export") / model)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Tell]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(title, total=1.0, note="")
+        yield lambda note, share: progress.update(bar, completed=share, note=note)
+        progress.update(bar, completed=1.0)
+
+
+def _done(title: str, run: Callable[[], Any]) -> Any:
+    start = time.monotonic()
+    with console.status(title):
+        result = run()
+    console.print(f"{title}: {time.monotonic() - start:.1f} s")
+    return result
+
+
+@app.command()
+def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7) -> None:
+    """Makes point-in-time rows with labels. Example: `tidecast-export dataset stockout --events events`"""
+    work = _work(model, out)
+    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed))
+    console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
+
+
+@app.command()
+def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None) -> None:
+    """Trains on the data set. Example: `tidecast-export train reorder --epochs 4`"""
+    work = _work(model, out)
+    with _bar(f"{model}: train") as tell:
+        figures = steps.train(work, epochs, tell)
+    console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
+
+
+@app.command()
+def evaluate(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+    """Measures on the test period, beside baselines. Example: `tidecast-export evaluate next-best-offer`"""
+    work = _work(model, out)
+    evaluation = _done(f"{model}: evaluate", lambda: steps.evaluate(work))
+    for line in (*table(evaluation.metrics), *evaluation.notes):
+        typer.echo(line)
+
+
+@app.command()
+def convert(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+    """Writes model.onnx. Example: `tidecast-export convert stockout`"""
+    work = _work(model, out)
+    path = _done(f"{model}: convert", lambda: steps.convert_graph(work))
+    console.print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@app.command()
+def verify(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+    """Compares onnxruntime with torch, and tries absurd inputs. Example: `tidecast-export verify reorder`"""
+    work = _work(model, out)
+    verdict = _done(f"{model}: verify", lambda: steps.verify_graph(work))
+    if verdict.problems:
+        raise UsageError("the graph is not fit for release:\n  " + "\n  ".join(verdict.problems))
+    console.print(f"{verdict.parity.rows:,} rows, largest difference {verdict.parity.max_abs_difference:.2g}")
+
+
+@app.command()
+def release(
+    model: Model,
+    events: Events = _EVENTS,
+    out: Out = None,
+    into: Into = _ARTIFACTS,
+    version: Version = "0.1.0",
+    data: Data = _DATA,
+    licence: Licence = _LICENCE,
+) -> None:
+    """Writes the released model with manifest and card. Example: `tidecast-export release reorder --version 0.2.0`"""
+    work = _work(model, out)
+    directory = steps.release_model(work, events, data, licence, version, into)
+    console.print(f"released {directory}")
+
+
+@app.command(name="all")
+def everything(
+    events: Events = _EVENTS,
+    out: Annotated[Path, typer.Option(help="Work directories, one a model, are made in it.")] = Path(".tidecast/export"),
+    into: Into = _ARTIFACTS,
+    version: Version = "0.1.0",
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    data: Data = _DATA,
+    licence: Licence = _LICENCE,
+) -> None:
+    """All steps for all models. Example: `tidecast-export all --events events`"""
+    for model in MODELS:
+        work = out / model
+        dataset(model, events, work, seed)
+        train(model, events, work, epochs)
+        evaluate(model, events, work)
+        convert(model, events, work)
+        verify(model, events, work)
+        release(model, events, work, into, version, data, licence)
+
+
+def main() -> None:
+    """Runs the command; a usage error is one message and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        console.print(f"[red]tidecast-export:[/red] {error}")
+        sys.exit(2)

@@ -1,0 +1,78 @@
+"""torch to ONNX: one self-contained file, with the names, shapes and dtypes of the task's graph contract."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from export.errors import UsageError
+from models.manifest import TASKS
+
+Arrays = dict[str, NDArray[Any]]
+
+OPSET = 18
+#: Largest released file.
+LIMIT_BYTES = 3_000_000
+
+
+def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
+    """Writes the graph of `network`.
+
+    Args:
+        network: takes the task's inputs by position, gives its outputs.
+        task: a key of `models.manifest.TASKS`.
+        inputs: real inputs, for tracing; any number of rows from 2 on.
+        path: of the file to write.
+
+    Raises:
+        UsageError: the file is larger than 3 MB.
+    """
+    wanted, given = TASKS[task]
+    sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c")}
+    dynamic = tuple(
+        {axis: sizes[name] for axis, name in enumerate(_axes(kind)) if name in sizes} for kind in wanted.values()
+    )
+    arguments = tuple(torch.from_numpy(inputs[name]) for name in wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            arguments,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(wanted),
+            output_names=list(given),
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    model = program.model_proto
+    for record in (*model.graph.node, *model.graph.value_info):
+        record.ClearField("metadata_props")
+        record.ClearField("doc_string")
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    if path.stat().st_size > LIMIT_BYTES:
+        raise UsageError(f"{path} has {path.stat().st_size:,} bytes; a released model has at most {LIMIT_BYTES:,}")
+
+
+def _axes(kind: str) -> list[str]:
+    """The axes of a shape as written in `TASKS`.
+
+    >>> _axes("int64[b, 32, 8]")
+    ['b', '32', '8']
+    """
+    return [axis.strip() for axis in kind[kind.index("[") + 1 : -1].split(",")]
+
+
+def reference(network: Any, task: str, inputs: Arrays) -> Arrays:
+    """What torch itself gives for inputs, by output name."""
+    wanted, given = TASKS[task]
+    with torch.no_grad():
+        outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
+    return {name: np.asarray(value.numpy()) for name, value in zip(given, outputs, strict=True)}

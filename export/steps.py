@@ -1,0 +1,74 @@
+"""The steps of the path, each from the work directory to the work directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.convert import convert
+from export.history import read_log
+from export.release import release
+from export.tasks import task_of
+from export.tasks.base import Evaluation, Tell
+from export.verify import Verdict, verify
+from export.work import Origin, Work
+from models.session import Session
+
+#: Rows that the exporter traces with; also the smallest batch of candidates.
+_TRACE_ROWS = 64
+
+
+def make_dataset(work: Work, events: Path, seed: int) -> Origin:
+    """Rows with labels, from an event log."""
+    task = task_of(work.model)
+    log = read_log(events)
+    split = task.split(log)
+    arrays = task.build(log, split, seed)
+    origin = Origin(work.model, str(events), seed, len(arrays["as_of_ms"]), split)
+    work.save_dataset(arrays, origin)
+    return origin
+
+
+def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
+    """The network's weights, and how they were chosen."""
+    task = task_of(work.model)
+    arrays, origin = work.dataset()
+    network, figures = task.train(arrays, origin.split, epochs or task.epochs, origin.seed, tell)
+    work.save_network(network)
+    work.save("training.json", figures)
+    return figures
+
+
+def evaluate(work: Work) -> Evaluation:
+    """Figures of the test period."""
+    task = task_of(work.model)
+    arrays, origin = work.dataset()
+    evaluation = task.evaluate(work.network(task.network()), arrays, origin.split)
+    work.save("metrics.json", evaluation)
+    return evaluation
+
+
+def convert_graph(work: Work) -> Path:
+    """The ONNX file."""
+    task = task_of(work.model)
+    arrays, origin = work.dataset()
+    inputs = task.inputs(arrays, origin.split, _TRACE_ROWS, seed=0)
+    convert(work.network(task.network()), task.task, inputs, work.path("model.onnx"))
+    return work.path("model.onnx")
+
+
+def verify_graph(work: Work) -> Verdict:
+    """What torch and onnxruntime disagree on."""
+    task = task_of(work.model)
+    arrays, origin = work.dataset()
+    session = Session(work.path("model.onnx", "convert"))
+    verdict = verify(task, work.network(task.network()), session, arrays, origin.split)
+    work.save("parity.json", verdict)
+    return verdict
+
+
+def release_model(work: Work, events: Path, data: str, licence: str, version: str, into: Path) -> Path:
+    """The released directory."""
+    task = task_of(work.model)
+    origin = work.load("origin.json", "dataset", Origin)
+    fallback = task.fallback(read_log(events), origin.split)
+    return release(task, work, fallback, data, licence, version, into)

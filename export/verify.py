@@ -1,0 +1,60 @@
+"""Does the released graph do what torch does, on real rows of every batch size, and stay sane on absurd ones?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from export.convert import reference
+from export.split import Split
+from export.tasks.base import Arrays, Task
+from models.manifest import Parity
+from models.session import Session
+
+BATCHES = (1, 2, 16, 100, 256, 1024, 4096)
+
+_ABSOLUTE = 1e-4
+_RELATIVE = 1e-3
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was compared, and everything that is wrong; empty where all is well."""
+
+    parity: Parity
+    batches: list[int]
+    hostile: int
+    problems: list[str]
+
+
+def verify(task: Task, network: Any, session: Session, arrays: Arrays, split: Split) -> Verdict:
+    """Compares the session with the network it was made from."""
+    problems: list[str] = []
+    rows, absolute, relative = 0, 0.0, 0.0
+    for batch in BATCHES:
+        inputs = task.inputs(arrays, split, batch, seed=batch)
+        outputs = session.run(inputs, rows=batch, shared=task.shared)
+        expected = reference(network, task.task, inputs)
+        for name, value in expected.items():
+            difference, share = _difference(value, outputs[name])
+            absolute, relative = max(absolute, difference), max(relative, share)
+            if difference > _ABSOLUTE and share > _RELATIVE:
+                problems.append(f"batch {batch}: {name} differs by {difference:.2g} ({share:.2g} relative)")
+        problems += [f"batch {batch}: {text}" for text in task.problems(inputs, outputs)]
+        rows += batch
+    hostile = task.hostile(task.inputs(arrays, split, 33, seed=0))
+    for number, inputs in enumerate(hostile):
+        outputs = session.run(inputs, rows=33, shared=task.shared)
+        problems += [f"hostile inputs {number}: {text}" for text in task.problems(inputs, outputs)]
+    return Verdict(Parity(rows=rows, max_abs_difference=absolute, max_rel_difference=relative), list(BATCHES), len(hostile), problems)
+
+
+def _difference(expected: NDArray[Any], given: NDArray[Any]) -> tuple[float, float]:
+    """Largest absolute difference, and the largest relative to max(|expected|, 1e-2); equal NaN do not differ."""
+    if expected.shape != given.shape or not np.array_equal(np.isnan(expected), np.isnan(given)):
+        return float("inf"), float("inf")
+    gap = np.nan_to_num(np.abs(expected.astype(np.float64) - given))
+    scale = np.maximum(np.nan_to_num(np.abs(expected.astype(np.float64))), 1e-2)
+    return float(gap.max(initial=0.0)), float((gap / scale).max(initial=0.0))

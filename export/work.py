@@ -1,0 +1,76 @@
+"""The work directory: what one step leaves for the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.errors import UsageError
+from export.split import Split
+
+Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a data set was made from."""
+
+    model: str
+    events: str
+    seed: int
+    rows: int
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Files of one model under way: dataset.npz, origin.json, checkpoint.pt, metrics.json, model.onnx, parity.json."""
+
+    model: str
+    directory: Path
+
+    def path(self, name: str, step: str | None = None) -> Path:
+        """A file that an earlier step has written.
+
+        Raises:
+            UsageError: it is not there; says which step to run.
+        """
+        found = self.directory / name
+        if step is not None and not found.exists():
+            raise UsageError(f"{found} is missing; run `tidecast-export {step} {self.model}` first")
+        return found
+
+    def save_dataset(self, arrays: Arrays, origin: Origin) -> None:
+        """Writes rows and where they come from."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        contents: Any = arrays
+        np.savez(self.directory / "dataset.npz", **contents)
+        self.save("origin.json", origin)
+
+    def dataset(self) -> tuple[Arrays, Origin]:
+        """Reads them back."""
+        with np.load(self.path("dataset.npz", "dataset")) as file:
+            return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
+
+    def save(self, name: str, value: Any) -> None:
+        """Writes a record as JSON, indented."""
+        (self.directory / name).write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+    def load(self, name: str, step: str, kind: type[T]) -> T:
+        """Reads a record that `step` wrote."""
+        return msgspec.json.decode(self.path(name, step).read_bytes(), type=kind)
+
+    def save_network(self, network: Any) -> None:
+        """Writes the weights."""
+        torch.save(network.state_dict(), self.directory / "checkpoint.pt")
+
+    def network(self, fresh: Any) -> Any:
+        """Reads the weights into a fresh network, ready to run."""
+        fresh.load_state_dict(torch.load(self.path("checkpoint.pt", "train"), weights_only=True))
+        return fresh.eval()

@@ -1,0 +1,164 @@
+"""A shop for tests: real broker and store, a worker as a real process, and what it all came to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from features.eventlog import read_clicks, read_inventory, read_orders
+from features.rows import STREAMS, Rows
+from features.store.redis import RedisStore
+from features.table import EntityTable
+from features.view import discover, views_of
+from stream.admin import GroupProgress, create_topics
+from stream.embedded import Embedded, wait_for
+from stream.settings import Settings, load
+from stream.sink import Sink
+from stream.source import TopicReader
+from stream.topology import CONSUMED, TOPICS
+
+
+class Shop:
+    """Services of their own, topics, and workers that are ended whatever happens."""
+
+    def __init__(self, directory: Path, partitions: int = 3) -> None:
+        self.directory, self._partitions = directory, partitions
+        self._services = Embedded()
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> Shop:
+        self._services.__enter__()
+        self.environment = {**os.environ, **self._services.environment(), "TIDECAST_WORKER__COMMIT_INTERVAL_MS": "300"}
+        create_topics(self.settings.kafka, self._partitions)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+        self._services.close()
+
+    @property
+    def settings(self) -> Settings:
+        """As the workers have them."""
+        return load(environ=self.environment).settings
+
+    def produce(self, records: Sequence[tuple[str, bytes | None, bytes | None]]) -> None:
+        """Publishes (topic, key, value) and waits for the acknowledgements."""
+        sink = Sink(self.settings.kafka)
+        for topic, key, value in records:
+            sink.produce(topic, key, value)
+        sink.flush(30)
+
+    def start_worker(self, **more: str) -> subprocess.Popen[bytes]:
+        """Starts a worker; its log is worker-<n>.log."""
+        log = self.directory / f"worker-{len(self.workers)}.log"
+        with log.open("wb") as output:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "stream.cli", "run", "--verbose"],
+                env={**self.environment, **more},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def stop_worker(self, worker: subprocess.Popen[bytes], timeout_s: float = 25) -> int:
+        """SIGTERM, and its exit code."""
+        worker.send_signal(signal.SIGTERM)
+        return worker.wait(timeout_s)
+
+    def logs(self) -> str:
+        """What the workers said."""
+        return "\n".join(p.read_text(errors="replace") for p in sorted(self.directory.glob("worker-*.log")))
+
+    def wait_until_done(self, timeout_s: float = 90) -> None:
+        """Until the group has committed every record that is on its topics; fails when no worker is left."""
+        reader = TopicReader(self.settings.kafka, [t.name for t in CONSUMED])
+        progress = GroupProgress(self.settings.kafka)
+        quiet = 0
+
+        def done() -> bool:
+            nonlocal quiet
+            assert any(w.poll() is None for w in self.workers), f"no worker is left:\n{self.logs()}"
+            fresh = len(reader.poll(20_000, 0.1))
+            quiet = quiet + 1 if fresh == 0 and progress.behind(reader.positions) == 0 else 0
+            return quiet >= 3
+
+        try:
+            wait_for(done, timeout_s, f"processing\n{self.logs()}")
+        finally:
+            progress.close()
+            reader.close()
+
+    def read(self, topic: str) -> list[Any]:
+        """All records of a topic."""
+        reader = TopicReader(self.settings.kafka, [topic])
+        try:
+            return list(reader.read_to_end(30))
+        finally:
+            reader.close()
+
+    def store(self) -> RedisStore:
+        """A client of the store."""
+        stored = self.settings.store
+        return RedisStore(stored.url, stored.namespace, stored.buckets)
+
+    def features(self) -> dict[str, dict[str, bytes]]:
+        """Every feature record in the store, by view and entity."""
+        store = self.store()
+        try:
+            return {view: store.scan("f", view) for view in discover()}
+        finally:
+            store.close()
+
+
+def folded_from_log(events: Path) -> dict[str, dict[str, bytes]]:
+    """The feature records that an event log folds to: no broker, no store, no worker."""
+    history = read_orders(events)
+    streams: list[Rows] = [history.orders, history.order_lines, history.demand]
+    streams += [read_clicks(events), read_inventory(events)]
+    tables = {entity: EntityTable(entity, views_of(entity)) for entity in ("customer", "item")}
+    out: dict[str, dict[str, bytes]] = {}
+    for rows in streams:
+        table = tables[STREAMS[rows.stream][0]]
+        table.admit_new(table.missing(rows.entities))
+        table.fold(rows)
+        keys = list(dict.fromkeys(rows.entities))
+        for view in table.views.values():
+            if view.stream == rows.stream:
+                out[view.name] = dict(zip(keys, table.pack(view.name, table.slots_of(keys)), strict=True))
+    return out
+
+
+def differing(left: dict[str, dict[str, bytes]], right: dict[str, dict[str, bytes]]) -> dict[str, list[str]]:
+    """Entities whose records differ, by view; empty where all are equal bit for bit."""
+    found = {}
+    for view in sorted(left.keys() | right.keys()):
+        a, b = left.get(view, {}), right.get(view, {})
+        odd = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
+        if odd:
+            found[view] = odd
+    return found
+
+
+def wall_ms() -> int:
+    """The wall clock."""
+    return int(time.time() * 1000)
+
+
+__all__ = ["TOPICS", "Shop", "differing", "folded_from_log", "np", "wall_ms"]
