@@ -158,7 +158,7 @@ class EntityTable:
     def pack(self, view: str, slots: Slots) -> list[bytes]:
         """The packed records at `slots`, ready for the store."""
         size = self.views[view].dtype.itemsize
-        raw = self.records[view][slots].tobytes()
+        raw = self.records[view].view(np.uint8).reshape(-1, size)[slots].tobytes()
         return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 

@@ -36,6 +36,14 @@ def _canonical(parameter: object) -> str:
     return str(int(parameter)) if isinstance(parameter, int) else repr(parameter)
 
 
+def _pad(spec: list[Any], at: int, alignment: int) -> int:
+    """Fills up to the alignment with a field of zeros: NumPy would leave unnamed gaps undefined when it copies."""
+    gap = -at % alignment
+    if gap:
+        spec.append((f"pad{at}", "u1", (gap,)))
+    return gap
+
+
 @dataclass(frozen=True)
 class View:
     """What is kept for each entity, and how it is made.
@@ -80,11 +88,16 @@ class View:
     def dtype(self) -> np.dtype[np.void]:
         """The packed record: layout fingerprint, newest event time, then each aggregation's fields."""
         spec: list[Any] = [("layout", "<u8"), ("event_time_ms", "<i8")]
+        at = 16
         for aggregation in self.aggregations:
             for field in aggregation.fields():
-                name, dtype = f"{aggregation.name}.{field.name}", f"<{field.dtype}"
+                dtype = np.dtype(f"<{field.dtype}")
+                at += _pad(spec, at, dtype.itemsize)
+                name = f"{aggregation.name}.{field.name}"
                 spec.append((name, dtype) if field.length == 1 else (name, dtype, (field.length,)))
-        return np.dtype(spec, align=True)
+                at += dtype.itemsize * field.length
+        _pad(spec, at, 8)
+        return np.dtype(spec)
 
     @functools.cached_property
     def fingerprint(self) -> int:

@@ -5,8 +5,8 @@ Rules:
 * Times have no zone in the source; they are taken as UTC. Stock codes are upper-cased. All goods are at "warehouse".
 * A code that begins with five digits is a product; any other (POST, M, D, DOT, vouchers, DCGS…) is a charge of its
   order, with the amount as invoiced (negative on credit notes).
-* Rows without a customer, with price 0, on an invoice without C, are no sales but stock corrections ("damaged",
-  "found", …): `stock_adjusted`, with the description as reason. They are real, not simulated.
+* An invoice without C on which no row has a customer or a price is no sale but a stock correction ("damaged",
+  "found", …): `stock_adjusted`, with the description as reason. It is real, not simulated.
 * What is left of an invoice without C is `order_placed`, at the time of its first line. No CustomerID: a guest.
 * An invoice with C (a credit note) that undoes all product lines of one earlier order of the same customer, of which
   nothing was given back before, is `order_cancelled` (equal stock codes and quantities; the newest such order).
@@ -142,7 +142,8 @@ def _sorted_by_way(table: pl.DataFrame) -> pl.DataFrame:
     quantity, price, invoice = pl.col("Quantity"), pl.col("UnitPrice"), pl.col("InvoiceNo")
     product = pl.col("StockCode").str.contains(r"^\d{5}")
     credit = invoice.str.starts_with("C")
-    correction = ~credit & product & pl.col("CustomerID").is_null() & (price == 0) & (quantity != 0)
+    unpaid = (pl.col("CustomerID").is_null() & (price == 0)).all().over(invoice)
+    correction = ~credit & product & unpaid & (quantity != 0)
     right_sign = pl.when(credit).then(quantity < 0).otherwise(quantity > 0)
     readable = pl.all_horizontal(pl.col("InvoiceNo", "StockCode", "InvoiceDate").is_not_null())
     readable &= (price.abs() <= LIMIT) & quantity.is_not_null()

@@ -10,27 +10,30 @@ from pathlib import Path
 
 from stream.embedded import wait_for
 from stream.eventlog import read_records
-from stream.replay import replay
 from tests.support import Shop, differing, folded_from_log
 
 
+def _state_size(shop: Shop) -> int:
+    return sum(len(records) for records in shop.features().values())
+
+
 def test_a_killed_worker_ends_with_the_same_state(events: Path, tmp_path: Path) -> None:
-    """SIGKILL three times, at moments drawn from a seed, while events flow."""
+    """SIGKILL in the middle of a backlog, three times, at moments drawn from a seed; small batches, so that it hurts."""
     moments = random.Random(11)
     with Shop(tmp_path) as shop:
-        thread = threading.Thread(target=replay, args=(events, shop.settings.kafka, 6 * 3_600.0), daemon=True)
-        shop.start_worker()
-        thread.start()
+        shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "40"
+        shop.produce([(r.topic, r.key, r.value) for r in read_records(events)])
         for _ in range(3):
-            seen = len(shop.features()["item_demand"])
-            wait_for(lambda seen=seen: len(shop.features()["item_demand"]) > seen, 60, shop.logs())  # type: ignore[misc]
-            threading.Event().wait(moments.uniform(0.0, 0.5))
-            shop.workers[-1].kill()
-            shop.workers[-1].wait()
-            shop.start_worker()
-        thread.join(90)
-        assert not thread.is_alive()
+            seen = _state_size(shop)
+            worker = shop.start_worker()
+            wait_for(lambda seen=seen: _state_size(shop) > seen, 60, "a first micro-batch")  # type: ignore[misc]
+            threading.Event().wait(moments.uniform(0.0, 0.3))
+            worker.kill()
+            worker.wait()
+        before = _state_size(shop)
+        shop.start_worker()
         shop.wait_until_done()
+        assert _state_size(shop) > before, "the last kill was in the middle"
         assert shop.stop_worker(shop.workers[-1]) == 0, shop.logs()
         assert differing(shop.features(), folded_from_log(events)) == {}
         lines = sum(len(json.loads(r.value)["lines"]) for r in read_records(events, ["orders"]))
