@@ -31,8 +31,9 @@ def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
         f"{training.trained_until}, seed {training.seed}; tested on {evaluation.rows:,} rows as of "
         f"{training.tested_from} to {training.tested_until}. Epochs and calibration were chosen on "
         f"the last {(origin.split.fit_until_ms - origin.split.validation_from_ms) // 86_400_000} days before the end "
-        f"of the fit, with a model fitted {origin.split.horizon_days} days earlier. Labels reach {origin.split.horizon_days} "
-        "days past their as-of time, and no label of training or validation reaches into the test.",
+        f"of the fit, with a model fitted {origin.split.horizon_days} days earlier. Labels reach "
+        f"{origin.split.horizon_days} days past their as-of time; "
+        "no label of training or validation reaches into the test.",
         "",
         f"Simulated: {'; '.join(training.simulated) or 'nothing'}.",
         "",
@@ -45,8 +46,8 @@ def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
         "",
         "Calibration: " + ", ".join(f"{key} {value:.4g}" for key, value in manifest.calibration.items()) + ".",
         "",
-        f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest difference "
-        f"{manifest.parity.max_abs_difference:.2g} (relative {manifest.parity.max_rel_difference:.2g}).",
+        f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest "
+        f"difference {manifest.parity.max_abs_difference:.2g} (relative {manifest.parity.max_rel_difference:.2g}).",
         "",
         Template(text).substitute(groups=groups).rstrip(),
         "",

@@ -27,7 +27,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="""Trains Tidecast's models on an event log and releases them as ONNX.
 
-The steps, in order: **dataset → train → evaluate → convert → verify → release**. Each leaves its result in a work directory.
+The steps, in order: **dataset → train → evaluate → convert → verify → release**.
+Each leaves its result in a work directory.
 
 Examples:
 
@@ -41,9 +42,13 @@ console = Console(stderr=True)
 
 Model = Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")]
 Events = Annotated[Path, typer.Option(help="Event log: a directory with orders.parquet and catalog.parquet.")]
-Out = Annotated[Path | None, typer.Option(help="Work directory.  [default: .tidecast/export/MODEL]", show_default=False)]
+Out = Annotated[
+    Path | None, typer.Option(help="Work directory.  [default: .tidecast/export/MODEL]", show_default=False)
+]
 Seed = Annotated[int, typer.Option(help="Of samples, weights and order of rows.")]
-Epochs = Annotated[int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)]
+Epochs = Annotated[
+    int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)
+]
 Into = Annotated[Path, typer.Option(help="Where released models live.")]
 Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
 Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
@@ -140,7 +145,9 @@ def release(
 @app.command(name="all")
 def everything(
     events: Events = _EVENTS,
-    out: Annotated[Path, typer.Option(help="Work directories, one a model, are made in it.")] = Path(".tidecast/export"),
+    out: Annotated[Path, typer.Option(help="Work directories, one a model, are made in it.")] = Path(
+        ".tidecast/export"
+    ),
     into: Into = _ARTIFACTS,
     version: Version = "0.1.0",
     seed: Seed = 7,

@@ -22,7 +22,6 @@ from models.session import Session
 GOLDEN_ROWS = 32
 
 
-
 def release(
     task: Task, work: Work, fallback: dict[str, Any], data: str, licence: str, version: str, into: Path
 ) -> Path:

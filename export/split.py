@@ -57,9 +57,7 @@ def date_of(time_ms: int) -> str:
     return dt.datetime.fromtimestamp(time_ms / 1000, tz=dt.UTC).date().isoformat()
 
 
-def split_of(
-    first_ms: int, last_ms: int, horizon_days: int, test_days: int = 16, validation_days: int = 31
-) -> Split:
+def split_of(first_ms: int, last_ms: int, horizon_days: int, test_days: int = 16, validation_days: int = 31) -> Split:
     """The split that uses a log up to its end.
 
     Args:

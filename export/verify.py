@@ -48,7 +48,12 @@ def verify(task: Task, network: Any, session: Session, arrays: Arrays, split: Sp
     for number, inputs in enumerate(hostile):
         outputs = session.run(inputs, rows=33, shared=task.shared)
         problems += [f"hostile inputs {number}: {text}" for text in task.problems(inputs, outputs)]
-    return Verdict(Parity(rows=rows, max_abs_difference=absolute, max_rel_difference=relative), list(BATCHES), len(hostile), problems)
+    return Verdict(
+        Parity(rows=rows, max_abs_difference=absolute, max_rel_difference=relative),
+        list(BATCHES),
+        len(hostile),
+        problems,
+    )
 
 
 def _difference(expected: NDArray[Any], given: NDArray[Any]) -> tuple[float, float]:

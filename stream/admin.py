@@ -48,6 +48,8 @@ def create_topics(kafka: KafkaSettings, partitions: int, replication: int = 1) -
             made.result(30)
         except KafkaException as error:
             raise UsageError(f"topic {name!r} could not be made: {error.args[0].str()}") from error
+        except TimeoutError as error:
+            raise UsageError(f"topic {name!r} could not be made: the broker did not answer within 30 s") from error
     return {t.name: partitions_of(t, partitions) for t in wanted}
 
 

@@ -19,6 +19,7 @@ ESCALATE_AT = 0.8
 RESOLVE_BELOW = 0.3
 
 Severity = Literal["none", "warning", "critical"]
+Status = Literal["raised", "escalated", "resolved"]
 
 
 class AlertState(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class AlertState(msgspec.Struct, frozen=True):
     severity: Severity = "none"
     sequence: int = 0
     raised_at_ms: int = 0
+    status: Status = "resolved"
 
 
 def next_severity(severity: Severity, p_stockout: float, on_hand: float) -> Severity:
@@ -55,17 +57,22 @@ def advance(state: AlertState, score: StockoutScore) -> tuple[AlertState, Supply
     if severity == state.severity:
         return state, None
     raised_at = score.as_of_ms if state.severity == "none" else state.raised_at_ms
-    changed = AlertState(severity, state.sequence + 1, raised_at)
-    return changed, _record(state, changed, score)
+    changed = AlertState(severity, state.sequence + 1, raised_at, _status(state.severity, severity))
+    return changed, _record(changed, score)
 
 
-def _status(before: AlertState, after: AlertState) -> Literal["raised", "escalated", "resolved"]:
-    if after.severity == "none":
+def restate(state: AlertState, score: StockoutScore) -> SupplyAlert | None:
+    """The alert as it stands, with its sequence number: for a worker that cannot know whether it was published."""
+    return _record(state, score) if state.sequence and score.p_stockout is not None else None
+
+
+def _status(before: Severity, after: Severity) -> Status:
+    if after == "none":
         return "resolved"
-    return "raised" if before.severity == "none" else "escalated"
+    return "raised" if before == "none" else "escalated"
 
 
-def _record(before: AlertState, after: AlertState, score: StockoutScore) -> SupplyAlert:
+def _record(after: AlertState, score: StockoutScore) -> SupplyAlert:
     assert score.p_stockout is not None
     return SupplyAlert(
         model=score.model,
@@ -77,7 +84,7 @@ def _record(before: AlertState, after: AlertState, score: StockoutScore) -> Supp
         location=score.location,
         sku=score.sku,
         name=score.name,
-        status=_status(before, after),
+        status=after.status,
         severity=after.severity,
         sequence=after.sequence,
         raised_at_ms=after.raised_at_ms,

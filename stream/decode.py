@@ -13,6 +13,9 @@ import msgspec
 
 from stream.topology import CONSUMED, DEMAND, INVENTORY, Topic
 
+_MAX_ERROR_CHARS = 500
+_MAX_KEY_CHARS = 80
+
 
 class RecordLike(Protocol):
     """What is read of a record; `confluent_kafka.Message` has it."""
@@ -121,10 +124,9 @@ class Decoder:
                 if event.event_time_ms > latest:
                     raise Refused("event_time", _future(event.event_time_ms, now_ms, self._skew_ms))
                 _check_key(topic, record.key(), event)
-            except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
-                stage = error.stage if isinstance(error, Refused) else _stage(error)
+            except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 headers = record.headers() or ()
-                dead.append(DeadLetter(topic, partition, offset, record.key(), value, stage, str(error), headers))
+                dead.append(DeadLetter(topic, partition, offset, record.key(), value, *_reason(error), headers))
                 continue
             batch = topics.get(topic)
             if batch is None:
@@ -143,8 +145,14 @@ class Refused(Exception):
         self.stage = stage
 
 
-def _stage(error: Exception) -> str:
-    return "validate" if isinstance(error, msgspec.ValidationError) else "decode"
+def _reason(error: Exception) -> tuple[str, str]:
+    """Stage and message. The message is bounded: it may quote the record, and travels in a header."""
+    if isinstance(error, RecursionError):
+        return "decode", "the JSON is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "decode", f"a text is not UTF-8: {error.reason}"
+    stage = "validate" if isinstance(error, msgspec.ValidationError) else "decode"
+    return error.stage if isinstance(error, Refused) else stage, str(error)[:_MAX_ERROR_CHARS]
 
 
 def _refusal(value: bytes | None, limit: int) -> Refused:
@@ -163,6 +171,8 @@ def _future(event_time_ms: int, now_ms: int, skew_ms: int) -> str:
 def _check_key(topic: str, key: bytes | None, event: Any) -> None:
     """The key decides the partition, and so the worker that owns the entity's state."""
     wanted = _KEYS[topic](event)
-    found = None if key is None else key.decode()
-    if found != wanted and wanted is not None:
+    if wanted is not None and key != wanted.encode():
+        found = None if key is None else key.decode(errors="replace")
+        if found is not None and len(found) > _MAX_KEY_CHARS:
+            found = found[:_MAX_KEY_CHARS] + "…"
         raise Refused("key", f"the record key is {found!r}, but its entity is {wanted!r}; produce it with that key")

@@ -23,7 +23,7 @@ _START_S = 20.0
 #: Settings that suit the embedded broker: it answers a fetch only when its wait is over, and a first join takes half a
 #: session time-out.
 EMBEDDED_ENV = {
-    "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "3000",
+    "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "2000",
     "TIDECAST_KAFKA__FETCH_WAIT_MAX_MS": "10",
 }
 

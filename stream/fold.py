@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from features.aggregations.base import Slots
 from features.ids import IdCache
 from features.rows import STREAMS
-from features.store import Store
+from features.store import Store, StoreUnavailable
 from features.store.base import bucket_of
 from features.table import EntityTable
 from features.view import discover, views_of
@@ -58,18 +59,20 @@ class State:
     def load(self, entity: str, keys: Iterable[str]) -> None:
         """Brings entities into the table, from the store where it has them: one read a view."""
         table = self.tables[entity]
-        missing = table.missing(keys)
+        wanted = list(keys)
+        missing = table.missing(wanted)
         if not missing:
             return
+        table.slots_of([key for key in wanted if key in table])  # used now: they must not make room for the others
         packed = {view: self.store.load("f", view, missing) for view in table.views}
         alerts = self.store.load("a", "supply", missing) if entity == "item" else []
         slots = table.admit(missing, packed)
         if entity == "customer":
-            for part in ("repertoire", "purchases"):
-                _, state = table.part("customer_repertoire", part)
-                self._learn_names(state["product"][slots].ravel())
-            _, state = table.part("customer_clicks", "viewed")
-            self._learn_names(state["product"][slots].ravel())
+            try:
+                self._learn_products(slots)
+            except StoreUnavailable:
+                table.forget(missing)  # so that the next try loads them again, names too
+                raise
         if len(self.alerts) > 2 * self._max:
             items = self.tables["item"]
             self.alerts = {key: state for key, state in self.alerts.items() if key in items}
@@ -81,8 +84,16 @@ class State:
         """The alert state of an item in the table."""
         return self.alerts.get(item) or AlertState()
 
-    def _learn_names(self, products: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
-        unknown = self.ids.unknown(products)
+    def _learn_products(self, slots: Slots) -> None:
+        """The names behind the product ids in the records of customers."""
+        table = self.tables["customer"]
+        parts = (
+            ("customer_repertoire", "repertoire"),
+            ("customer_repertoire", "purchases"),
+            ("customer_clicks", "viewed"),
+        )
+        products = [table.part(view, part)[1]["product"][slots].ravel() for view, part in parts]
+        unknown = self.ids.unknown(np.concatenate(products))
         if unknown:
             self.ids.learn(self.store.names(unknown))
 

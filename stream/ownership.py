@@ -113,6 +113,16 @@ class Ownership:
         """Whether a record's results have not been published yet."""
         return offset >= self.owned[topic, partition].published_to
 
+    def unsure(self, topic: str, feed: Feed) -> set[str]:
+        """Entities with rows in [K, R): they are in the state, but what followed may never have been published."""
+        out: set[str] = set()
+        for p in np.unique(feed.partition).tolist():
+            owned = self.owned[topic, p]
+            folded = max(r or 0 for r in owned.folded_to)
+            between = (feed.partition == p) & (feed.offset >= owned.published_to) & (feed.offset < folded)
+            out.update(feed.rows.entities[i] for i in np.flatnonzero(between).tolist())
+        return out
+
     def moves(self, next_offsets: dict[Partition, int], bucket: int) -> list[FenceMove]:
         """The compare-and-sets that a micro-batch makes in a bucket: never backwards."""
         out = []

@@ -42,12 +42,18 @@ class Reference:
         """Takes in a record of `catalog` or `offers`; a null value deletes its key.
 
         Raises:
-            msgspec.DecodeError: it is not what the topic's schema says.
+            ValueError: it is not what the topic's schema says.
         """
+        try:
+            self._apply(record)
+        except RecursionError as error:
+            raise ValueError("the JSON is nested too deeply") from error
+
+    def _apply(self, record: RecordLike) -> None:
         key, value = (record.key() or b"").decode(), record.value()
         if record.topic() == "catalog":
             if value is None:
-                self.products.pop(key, None)
+                self._drop_product(key)
             else:
                 self.put_product(self._product.decode(value))
         elif value is None:
@@ -63,6 +69,11 @@ class Reference:
         self.products[product.sku] = product
         self._rows[product.sku] = word_ids(product.name)
         self._stale = True
+
+    def _drop_product(self, sku: str) -> None:
+        if self.products.pop(sku, None) is not None:
+            del self._rows[sku]
+            self._stale = True
 
     def name(self, sku: str) -> str | None:
         """The product's name, or None where the catalog does not know it."""

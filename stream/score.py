@@ -8,7 +8,7 @@ from typing import Any
 from features.vectors import contract
 from models.manifest import ManifestError
 from models.registry import SHIPPED, Model, check_features, load
-from stream.alerts import AlertState, advance
+from stream.alerts import AlertState, advance, restate
 from stream.decode import DecodedBatch
 from stream.errors import UsageError
 from stream.events import SourceOffset, StockoutScore
@@ -94,20 +94,23 @@ class Scoring:
             where = [[sources[topic][key] for topic in touching if key in sources[topic]] for key in keys]
             scored = scorer.score(table, Touched(keys, slots, table.event_time_ms(slots), where))
             self._metrics.scores.labels(name).inc(len(scored))
+            unsure = {key for t in touching for feed in folded.feeds[t] for key in ownership.unsure(t, feed)}
             for (key, record), source in zip(scored, where, strict=True):
                 new = any(ownership.publishable(s.topic, s.partition, s.offset) for s in source)
                 results.add(scorer, key, record, new)
                 if isinstance(record, StockoutScore):
-                    _alert(key, record, state, results, new)
+                    _alert(key, record, state, results, new, key in unsure)
         return results
 
 
-def _alert(item: str, score: StockoutScore, state: State, results: Results, new: bool) -> None:
+def _alert(item: str, score: StockoutScore, state: State, results: Results, new: bool, unsure: bool) -> None:
     after, alert = advance(state.alert(item), score)
     if alert is not None:
         state.alerts[item] = results.alerts[item] = after
-        if new:
-            results.published.append((SUPPLY_ALERTS.name, item, alert))
+    elif unsure:  # a crash between steps 5 and 6: the state knows of the alert, the topic may not
+        alert = restate(after, score)
+    if alert is not None and (new or unsure):
+        results.published.append((SUPPLY_ALERTS.name, item, alert))
 
 
 def _sources(topic: str, folded: Folded) -> dict[str, SourceOffset]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from stream.errors import UsageError
 
@@ -134,12 +134,21 @@ def load(flags: Sequence[str] = (), config: Path | None = None, environ: Mapping
         for section, settings in values.items():
             if not isinstance(settings, Mapping):
                 raise UsageError(f"{origin}: {section!r} is no section; settings are written section.name")
-            merged.setdefault(section, {}).update(settings)
+            _merge(merged.setdefault(section, {}), settings)
             origins |= {f"{section}.{name}": origin for name in settings}
     try:
         return Loaded(Settings(**merged), origins)
     except pydantic.ValidationError as error:
         raise UsageError(_explain(error, origins)) from error
+
+
+def _merge(into: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Tables such as kafka.extra are merged by name: a flag for one property keeps those of the file."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), Mapping):
+            into[name] = {**into[name], **value}
+        else:
+            into[name] = value
 
 
 def _from_file(path: Path | None) -> tuple[str, dict[str, Any]]:
@@ -150,7 +159,7 @@ def _from_file(path: Path | None) -> tuple[str, dict[str, Any]]:
         return f"file {chosen}", tomllib.loads(chosen.read_text())
     except OSError as error:
         raise UsageError(f"settings file {chosen} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"settings file {chosen} is not valid TOML: {error}") from error
 
 
@@ -172,8 +181,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             raise UsageError(f"environment variable {name} names no settings section; see `tidecast config show`")
     try:
         return _Environment(environ)()
-    except pydantic.ValidationError as error:
-        raise UsageError(_explain(error, {})) from error
+    except SettingsError as error:
+        what = str(error).partition(" from source")[0]
+        raise UsageError(f"environment: {what}; write it as JSON, or each name in a variable of its own") from error
 
 
 def _from_flags(flags: Sequence[str]) -> dict[str, Any]:
@@ -185,7 +195,10 @@ def _from_flags(flags: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {flag!r}: write section.name=value, such as worker.commit_interval_ms=500")
         first, nested, rest = key.partition(".")
         if nested:
-            out.setdefault(section, {}).setdefault(first, {})[rest] = value
+            table = out.setdefault(section, {}).setdefault(first, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"--set {flag!r}: {section}.{first} is also set as a whole; write one or the other")
+            table[rest] = value
         else:
             out.setdefault(section, {})[key] = value
     return out
@@ -195,7 +208,9 @@ def _explain(error: pydantic.ValidationError, origins: Mapping[str, str]) -> str
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        origin = origins.get(".".join(str(part) for part in problem["loc"][:2]), "environment")
+        setting = ".".join(str(part) for part in problem["loc"][:2])
+        of_section = (o for path, o in origins.items() if path.startswith(f"{setting}."))
+        origin = origins.get(setting) or next(of_section, "environment")
         what = "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
         lines.append(f"setting {name} (from {origin}): {what}; got {problem['input']!r}")
     return "\n".join(lines) + "\nsee `tidecast config show` for all settings and their values"

@@ -71,6 +71,8 @@ class Source:
         self._consumer = Consumer(config)
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
+        self._in_callback = False
+        self._held: list[Any] = []
         self._consumer.subscribe(
             list(topics),
             on_assign=self._guarded(self._assigned),
@@ -82,24 +84,28 @@ class Source:
         """The binding swallows what callbacks raise; keep it for the next poll."""
 
         def call(_consumer: Any, partitions: Any) -> None:
+            self._in_callback = True
             try:
                 handler(partitions)
             except BaseException as error:  # noqa: BLE001
                 self._failure = error
+            finally:
+                self._in_callback = False
 
         return call
 
     def _assigned(self, partitions: list[Any]) -> None:
-        committed = self._consumer.committed(partitions, timeout=30) if partitions else []
-        known = {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in committed}
+        known = self.committed([(p.topic, p.partition) for p in partitions]) if partitions else {}
         begin = self._handlers[0](known)
         self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in begin.items()])
 
     def _revoked(self, partitions: list[Any]) -> None:
+        self._held.clear()
         self._handlers[1]([(p.topic, p.partition) for p in partitions])
         self._consumer.unassign()
 
     def _lost(self, partitions: list[Any]) -> None:
+        self._held.clear()
         self._handlers[2]([(p.topic, p.partition) for p in partitions])
         self._consumer.unassign()
 
@@ -111,6 +117,8 @@ class Source:
             KafkaException: a fatal error of the client.
         """
         messages = self._consumer.consume(max_records, max_wait_s)
+        if self._held:
+            messages, self._held = [*self._held, *messages], []
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -133,16 +141,22 @@ class Source:
 
     def seek(self, begin: dict[Partition, int]) -> None:
         """Goes back to given offsets."""
+        self._held.clear()
         for (topic, partition), offset in begin.items():
             self._consumer.seek(TopicPartition(topic, partition, offset))
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
-        """K of each partition; None where nothing has been committed."""
+        """K of each partition; None where nothing has been committed.
+
+        Raises:
+            KafkaException: the broker did not tell: not to be taken for "nothing committed".
+        """
         asked = [TopicPartition(t, p) for t, p in partitions]
-        return {
-            (p.topic, p.partition): p.offset if p.offset >= 0 else None
-            for p in self._consumer.committed(asked, timeout=30)
-        }
+        found = self._consumer.committed(asked, timeout=30)
+        for p in found:
+            if p.error is not None:
+                raise KafkaException(p.error)
+        return {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in found}
 
     def commit(self, offsets: dict[Partition, int]) -> None:
         """Commits offsets and waits for the broker's word.
@@ -161,10 +175,15 @@ class Source:
 
     def pause_while(self, busy: Callable[[], bool]) -> None:
         """Holds back all partitions while `busy()` is true, staying a member of the group."""
-        held = self._consumer.assignment()
-        self._consumer.pause(held)
+        self._consumer.pause(self._consumer.assignment())
         while busy():
-            self._consumer.poll(0.1)
+            if self._in_callback:
+                continue  # the client must not be polled from within itself
+            message = self._consumer.poll(0.1)
+            if message is not None:
+                # Of a partition that was assigned meanwhile: kept for the next poll, and held back from now on.
+                self._held.append(message)
+                self._consumer.pause(self._consumer.assignment())
         self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:

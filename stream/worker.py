@@ -10,17 +10,19 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from features.store import FenceConflict, Store, StoreUnavailable
+from models.registry import Model
 from stream.commit import Commit
 from stream.decode import Decoder, RecordLike
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.reference import Reference
-from stream.score import Scoring, load_models
+from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import CommitRefused, Source, TopicReader
 from stream.topology import CONSUMED, REFERENCE
+from stream.warmup import warm_up
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,14 +45,14 @@ class Worker:
 
     Args:
         settings: all of them.
+        models: by name, checked against the features (`stream.score.load_models`).
         store: where features, scores and fences are.
         metrics: what it counts.
     """
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, models: dict[str, Model], store: Store, metrics: Metrics) -> None:
         self._settings, self._store, self._metrics = settings, store, metrics
         self._stop = threading.Event()
-        models = load_models(settings.models)
         worker = settings.worker
         self._state = State(store, worker.max_entities, metrics, worker.late_after_ms)
         self._ownership = Ownership(store.buckets)
@@ -88,14 +90,16 @@ class Worker:
             Superseded: another worker has taken over while this one was away.
             UsageError: a topic is gone.
         """
-        for record in self._reader.read_to_end():
-            self._refer(record)
         topics = [t.name for t in CONSUMED]
         source = Source(self._settings.kafka, topics, self._assigned, self._revoked, self._lost)
         self._source = source
         worker = self._settings.worker
         committed = refreshed = time.monotonic()
         try:
+            # The group forms in the background meanwhile.
+            warm_up()
+            for record in self._reader.read_to_end():
+                self._refer(record)
             while not self._stop.is_set():
                 self._turned = time.monotonic()
                 records = source.poll(worker.batch_max_records, worker.batch_max_wait_ms / 1000)

@@ -79,7 +79,7 @@ def _rows(level: Level, log: Log, products: Products, codes: dict[str, int], fro
         "age_days": rows.age_days,
         "viewed": rows.viewed,
         "as_of_ms": as_of,
-        "state_ms": level.as_of_ms[keep],
+        "state_ms": level.table.event_time_ms(slots),
         "customer": np.array([codes[str(level.table.keys[s])] for s in slots.tolist()], np.int64),
         "event": level.next_event[keep],
     }

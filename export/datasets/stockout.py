@@ -32,7 +32,9 @@ class DailyDemand:
         self.first_day = int(day.min())
         days = int(day.max()) - self.first_day + 1
         item = np.array([self._index[key] for key in demand.entities])
-        sign = np.select([demand.columns["kind"] == OrderKind.PLACED, demand.columns["kind"] == OrderKind.CANCELLED], [1, -1], 0)
+        sign = np.select(
+            [demand.columns["kind"] == OrderKind.PLACED, demand.columns["kind"] == OrderKind.CANCELLED], [1, -1], 0
+        )
         units = np.zeros((len(self._index), days + 1))
         np.add.at(units, (item, day - self.first_day + 1), sign * demand.columns["quantity"] / FIXED_POINT)
         self._cumulated = units.cumsum(axis=1)

@@ -82,7 +82,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     @property
     def baseline(self) -> float:
         """Log-odds of the 30-day probability where every contribution is 0."""
-        return float(self.scale * (self.net.bias + self.centre.sum()) + self.shift)
+        return float((self.scale * (self.net.bias + self.centre.sum()) + self.shift).detach())
 
     def forward(self, features: Any) -> tuple[Any, Any]:
         """The graph: see `models.manifest.TASKS`."""

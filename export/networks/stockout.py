@@ -75,7 +75,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     @property
     def baseline(self) -> float:
         """log1p of the median demand where every contribution is 0."""
-        return float(self.net.bias + self.centre.sum())
+        return float((self.net.bias + self.centre.sum()).detach())
 
     def forward(self, features: Any, lead_time_days: Any, position: Any, service_level: Any) -> Any:
         """The graph: see `models.manifest.TASKS`."""

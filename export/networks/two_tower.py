@@ -82,7 +82,7 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.numbers = nn.Sequential(nn.Linear(2 * len(FEATURES), 16), nn.ReLU(), nn.Linear(16, width + 1))
         self.price_effect = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
         self.ages = nn.Parameter(torch.zeros(len(_HALF_LIVES_DAYS)))
-        self.again = nn.Parameter(torch.full((len(_HALF_LIVES_DAYS),), -1.0))
+        self.again = nn.Parameter(torch.full((len(_HALF_LIVES_DAYS),), 0.5))
         self.bias = nn.Parameter(torch.full((1,), -4.0))
         self.register_buffer("rates", 0.6931 / torch.tensor(_HALF_LIVES_DAYS))
         self.register_buffer("offer_centre", torch.zeros(1))
@@ -128,7 +128,7 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     @property
     def baseline(self) -> float:
         """Log-odds where every contribution is 0."""
-        return float(self.scale * (self.bias + self.offer_centre + self.number_centre) + self.shift)
+        return float((self.scale * (self.bias + self.offer_centre + self.number_centre) + self.shift).detach())
 
     def forward(
         self, features: Any, words: Any, age_days: Any, viewed: Any, offer_words: Any, offer_numbers: Any, eligible: Any
@@ -153,5 +153,3 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         match = (keys[:, None, :] == offer_keys[top][:, :, None]).to(sequence.dtype)
         number = (chosen * mind[:, None, :]).sum(dim=2) + level[:, None] - self.number_centre
         return sequence + match * same[:, None, :], torch.stack([number, alone[top] - self.offer_centre], dim=2)
-
-

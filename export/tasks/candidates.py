@@ -1,4 +1,8 @@
-"""Candidates of next-best-offer's evaluation: products popular at that time, and what was bought."""
+"""Candidates of next-best-offer's evaluation: all products, those popular at that time first.
+
+Not "popular ones and what was bought": then whatever is not popular would be a positive, and a score that merely
+favours the unpopular would look good.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from features.aggregations.base import DAY_MS
 
 Arrays = dict[str, NDArray[Any]]
 
-#: Popular products that are candidates for every order, by orders of the last 60 days before its day.
+#: How many of the first columns count as popular, by orders of the last 60 days before the order's day.
 POPULAR = 200
 WINDOW_DAYS = 60
 
@@ -24,51 +28,48 @@ class Candidates:
 
     Args:
         rows: rows of the data set, (n,).
-        popular: how many of the columns are popular products: they do not depend on what was bought.
+        popular: how many of the first columns are the popular products, for calibration.
         product: (n, c), index of the product.
-        open: (n, c), False where a column is empty.
         label: (n, c), 1 where the order held it.
         popularity: (n, c), orders of anyone in the window.
         share: (n, c), that over all orders of the window.
         personal: (n, c), orders of this customer with it, ever before.
+        recent: (n, c), how often it is among the purchases that the model sees.
     """
 
     rows: NDArray[np.int64]
     popular: int
     product: NDArray[np.int64]
-    open: NDArray[np.bool_]
     label: NDArray[np.float32]
-    popularity: NDArray[np.float64]
-    share: NDArray[np.float64]
-    personal: NDArray[np.float64]
+    popularity: NDArray[np.float32]
+    share: NDArray[np.float32]
+    personal: NDArray[np.float32]
+    recent: NDArray[np.float32]
 
     def flat(self, score: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """Group, label and score of the open columns, for `metrics.ranking`."""
-        group = np.repeat(np.arange(len(self.rows)), self.open.sum(axis=1))
-        return group, self.label[self.open], score[self.open]
+        """Group, label and score of all cells, for `metrics.ranking`."""
+        group = np.repeat(np.arange(len(self.rows)), self.label.shape[1])
+        return group, self.label.ravel(), score.ravel()
 
 
 def candidates_of(arrays: Arrays, rows: NDArray[np.int64]) -> Candidates:
     """The candidates of some rows; popularity and frequency look strictly before the as-of time (its day)."""
     starts = np.searchsorted(arrays["target_row"], [rows, rows + 1])
-    bought = [arrays["target_product"][a:b].astype(np.int64) for a, b in starts.T]
-    days = arrays["as_of_ms"][rows] // DAY_MS
+    days = (arrays["as_of_ms"][rows] // DAY_MS).tolist()
     counted = {int(day): _popularity(arrays, int(day)) for day in np.unique(days)}
-    popular = min(POPULAR, len(arrays["product_price"]))
-    best = {day: np.argsort(-count, kind="stable")[:popular] for day, (count, _) in counted.items()}
-    extra = [np.setdiff1d(b, best[int(day)]) for b, day in zip(bought, days, strict=True)]
-    width = popular + max((len(e) for e in extra), default=0)
-    product, shown = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), bool)
-    label = np.zeros((len(rows), width), np.float32)
-    for i, (more, held, day) in enumerate(zip(extra, bought, days.tolist(), strict=True)):
-        n = popular + len(more)
-        product[i, :n] = np.concatenate([best[day], more])
-        shown[i, :n] = True
-        label[i, :n] = np.isin(product[i, :n], held)
-    popularity = np.stack([counted[day][0][product[i]] for i, day in enumerate(days.tolist())]).astype(np.float64)
-    total = np.array([counted[day][1] for day in days.tolist()], np.float64)
+    best = {day: np.argsort(-count, kind="stable") for day, (count, _) in counted.items()}
+    product = np.stack([best[day] for day in days])
+    label = np.zeros(product.shape, np.float32)
+    for i, (a, b) in enumerate(starts.T.tolist()):
+        label[i] = np.isin(product[i], arrays["target_product"][a:b])
+    popularity = np.stack([counted[day][0][product[i]] for i, day in enumerate(days)]).astype(np.float32)
+    total = np.array([counted[day][1] for day in days], np.float32)
     personal = _personal(arrays, rows, product)
-    return Candidates(rows, popular, product, shown, label, popularity, popularity / total[:, None], personal)
+    seen = arrays["product"][rows]
+    recent = sum((product == seen[:, at, None]).astype(np.float32) for at in range(seen.shape[1]))
+    share = popularity / total[:, None]
+    popular = min(POPULAR, product.shape[1])
+    return Candidates(rows, popular, product, label, popularity, share, personal, np.asarray(recent))
 
 
 def _popularity(arrays: Arrays, day: int) -> tuple[NDArray[np.int64], int]:
@@ -80,12 +81,12 @@ def _popularity(arrays: Arrays, day: int) -> tuple[NDArray[np.int64], int]:
     return count, max(len(np.unique(arrays["line_event"][rows])), 1)
 
 
-def _personal(arrays: Arrays, rows: NDArray[np.int64], product: NDArray[np.int64]) -> NDArray[np.float64]:
+def _personal(arrays: Arrays, rows: NDArray[np.int64], product: NDArray[np.int64]) -> NDArray[np.float32]:
     wanted = set(arrays["customer"][rows].tolist())
     history: dict[int, list[int]] = defaultdict(list)
     for line in np.flatnonzero(np.isin(arrays["line_customer"], list(wanted))).tolist():
         history[int(arrays["line_customer"][line])].append(line)
-    out = np.zeros(product.shape)
+    out = np.zeros(product.shape, np.float32)
     products = len(arrays["product_price"])
     for i, row in enumerate(rows.tolist()):
         lines = np.array(history[int(arrays["customer"][row])], np.int64)

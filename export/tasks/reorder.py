@@ -52,7 +52,12 @@ class Reorder(Task):
             return float(_loss(first, vx, vy))
 
         best = train(
-            first, lambda i: _loss(first, x[i], y[i]), len(x), recipe, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
+            first,
+            lambda i: _loss(first, x[i], y[i]),
+            len(x),
+            recipe,
+            validate,
+            lambda t, s: tell(f"choosing: {t}", s / 2),
         )
         first.net.freeze()
         _calibrate(first, vx, vy)
@@ -61,13 +66,25 @@ class Reorder(Task):
         x, y = _tensors(arrays, split.fit(arrays["as_of_ms"]))
         final = self._fresh(x, seed)
         again = Recipe(epochs=best, batch=4096, rate=2e-3, decay=0.3, seed=seed)
-        train(final, lambda i: _loss(final, x[i], y[i]), len(x), again, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
+        train(
+            final,
+            lambda i: _loss(final, x[i], y[i]),
+            len(x),
+            again,
+            None,
+            lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2),
+        )
         final.net.freeze()
         for name in ("scale", "shift", "steps"):
             getattr(final, name).copy_(getattr(first, name))
         with torch.no_grad():
             final.centre.copy_(torch.cat([final.net(final.inputs(part))[0] for part in x.split(65536)]).mean(dim=0))
-        return final, {"epochs": best, "validation_loss": figure, "scale": float(final.scale), "shift": float(final.shift)}
+        return final, {
+            "epochs": best,
+            "validation_loss": figure,
+            "scale": float(final.scale),
+            "shift": float(final.shift),
+        }
 
     def _fresh(self, x: Any, seed: int) -> Any:
         seeded(seed)
@@ -204,7 +221,8 @@ def _notes(arrays: Arrays, split: Split, probability: Any) -> list[str]:
     if rest.any() and 0 < label[rest].mean() < 1:
         notes.append(
             f"Without the three customers with most rows ({1 - rest.mean():.0%} of them): AUC "
-            f"{m.auc(label[rest], probability[rest]):.3f}, AP {m.average_precision(label[rest], probability[rest]):.3f}, "
+            f"{m.auc(label[rest], probability[rest]):.3f}, "
+            f"AP {m.average_precision(label[rest], probability[rest]):.3f}, "
             f"log loss {m.log_loss(label[rest], probability[rest]):.3f}, "
             f"ECE {m.calibration_error(label[rest], probability[rest]):.4f}, rate {label[rest].mean():.3f}."
         )

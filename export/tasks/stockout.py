@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]  # ships no types
 
 from export import metrics as m
 from export.datasets import stockout as dataset
@@ -94,14 +94,16 @@ class Stockout(Task):
         rng = np.random.default_rng(0)
         position = np.rint((published[:, 1] + 1) * np.exp(rng.normal(0.0, 1.0, len(x))) - 1).clip(0)
         with torch.no_grad():
-            risk = network(x, h, torch.from_numpy(position.astype(np.float32)), torch.tensor([_SERVICE_LEVEL]))[0].numpy()
+            risk = network(x, h, torch.from_numpy(position.astype(np.float32)), torch.tensor([_SERVICE_LEVEL]))[
+                0
+            ].numpy()
         out = (demand > position).astype(np.float32)
         mean, variance = _rate(arrays, test)
         quantiles = {
             "": {level: published[:, i] for i, level in enumerate((0.1, 0.5, 0.9))},
             "Poisson, 28-day mean": {q: stats.poisson.ppf(q, mean) for q in (0.1, 0.5, 0.9)},
             "negative binomial, 28 days": {q: _negative_binomial(mean, variance).ppf(q) for q in (0.1, 0.5, 0.9)},
-            "seasonal naive": {q: arrays["recent"][test] for q in (0.1, 0.5, 0.9)},
+            "seasonal naive": dict.fromkeys((0.1, 0.5, 0.9), arrays["recent"][test]),
         }
         risks = {
             "": risk,
@@ -114,11 +116,17 @@ class Stockout(Task):
         ]
         logged = np.log1p(demand)
         metrics += [
-            _metric(f"pinball {level}, log1p", {n: m.pinball(logged, np.log1p(q[level]), level) for n, q in quantiles.items()})
+            _metric(
+                f"pinball {level}, log1p",
+                {n: m.pinball(logged, np.log1p(q[level]), level) for n, q in quantiles.items()},
+            )
             for level in (0.5, 0.9)
         ]
         metrics += [
-            _metric(f"coverage of the {level} quantile", {n: float((demand <= q[level]).mean()) for n, q in quantiles.items()})
+            _metric(
+                f"coverage of the {level} quantile",
+                {n: float((demand <= q[level]).mean()) for n, q in quantiles.items()},
+            )
             for level in (0.1, 0.5, 0.9)
         ]
         metrics += [
@@ -213,5 +221,3 @@ def _notes(demand: Any, published: Any, horizon: Any) -> list[str]:
         f"Coverage of the 0.9 quantile by lead time: {', '.join(parts)}.",
         f"WAPE of the median: {error:.3f}; {(demand == 0).mean():.0%} of the test rows had no demand at all.",
     ]
-
-

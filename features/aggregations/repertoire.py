@@ -80,8 +80,6 @@ def _update(
         units[s, j] += amount
         before = np.int64(last[s, j])
         if now > before:
-            days = (now - before) / 86400.0
-            gap[s, j] += (days - gap[s, j]) / n[s, j]
             shift = np.int64(baskets[s]) - np.int64(basket[s, j])
             kept = (np.int64(bits[s, j]) << shift) & 0xFFFFFFFF if shift < 32 else 0
             bits[s, j] = kept | 1
@@ -93,6 +91,9 @@ def _update(
             n[s, j] += 1
             weight[s, j] += 2.0 ** ((now - before) / half_life_s)
             first[s, j] = min(now, np.int64(first[s, j]))
+        if n[s, j] > 1:
+            # Gaps between ordered times add up to the span: exact, also with late lines, where a running mean is not.
+            gap[s, j] = (np.int64(last[s, j]) - np.int64(first[s, j])) / 86400.0 / (np.int64(n[s, j]) - 1)
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,12 @@ def show(
     from features.view import views_of
 
     stored = loaded(config, flags, store_url=store_url).settings.store
-    store = RedisStore(stored.url, stored.namespace, stored.buckets, stored.timeout_s)
     table = EntityTable(entity, views_of(entity))
     try:
+        store = RedisStore(stored.url, stored.namespace, stored.buckets, stored.timeout_s)
         packed = {view: store.load("f", view, [key]) for view in table.views}
-    except StoreUnavailable as error:
-        raise UsageError(f"no Redis or Valkey server answers at {stored.url}; set store.url") from error
+    except (StoreUnavailable, ValueError) as error:
+        raise UsageError(f"no Redis or Valkey server answers at {stored.url} ({error}); set store.url") from error
     if all(blobs[0] is None for blobs in packed.values()):
         raise UsageError(f"there are no features of {entity} {key!r} in {stored.url} (namespace {stored.namespace!r})")
     slots = table.admit([key], packed)

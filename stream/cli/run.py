@@ -42,14 +42,13 @@ def run(
     from stream.admin import check_topics, connect
     from stream.metrics import Metrics
     from stream.score import load_models
-    from stream.warmup import warm_up
     from stream.worker import Superseded, Worker
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     settings = loaded(config, flags, bootstrap, store_url).settings
-    load_models(settings.models)
+    models = load_models(settings.models)
     check_topics(connect(settings.kafka)[1])
     stored = settings.store
     try:
@@ -61,8 +60,7 @@ def run(
             "or set store.url"
         ) from error
     metrics = Metrics()
-    warm_up()
-    worker = Worker(settings, store, metrics)
+    worker = Worker(settings, models, store, metrics)
     if settings.metrics.port:
         probes = {"/healthz": worker.healthy, "/readyz": worker.ready}
         metrics.serve(settings.metrics.host, settings.metrics.port, probes)

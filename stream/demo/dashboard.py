@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from features.vectors.reorder import FEATURES
 from stream.demo.observer import Observer
 from stream.events import NextBestOffers, ReorderScores, SupplyAlert
 from stream.topology import NEXT_BEST_OFFERS, REORDER_SCORES
@@ -114,7 +115,9 @@ class Dashboard:
             score, offer = _REORDER.decode(reorders[key]), _OFFERS.decode(offers[key])
             first = score.products[0] if score.products else None
             why = first.reasons[0] if first and first.reasons else None
-            because = f"{why.feature} = {why.value:.1f}" if why and why.value is not None else "–"
+            because = (
+                f"{FEATURES.get(why.feature, why.feature)}: {why.value:.3g}" if why and why.value is not None else "–"
+            )
             best = offer.offers[0] if offer.offers else None
             table.add_row(
                 score.customer_id,

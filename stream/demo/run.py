@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
@@ -24,11 +24,12 @@ from stream.demo.dashboard import Dashboard
 from stream.demo.observer import Observer
 from stream.embedded import Embedded, free_port
 from stream.errors import UsageError
-from stream.imports import build_event_log
-from stream.replay import Replayed, replay
 from stream.settings import Settings, load
 
 DATA = Path(__file__).parent / "data" / "online_retail.parquet"
+if TYPE_CHECKING:
+    from stream.replay import Replayed
+
 _SETTLE_S = 120.0
 _QUIET_TURNS = 3
 
@@ -88,6 +89,8 @@ class Demo:
                 _end(worker, settings.worker.shutdown_grace_s)
 
     def _event_log(self) -> Path:
+        from stream.imports import build_event_log  # polars loads while the worker starts
+
         o = self._options
         directory = o.cache / f"online-retail-{o.orders or 'all'}-seed{o.seed}"
         with self._console.status("making the event log: real orders, simulated clicks, stock and offers …"):
@@ -106,6 +109,8 @@ class Demo:
             )
 
     def _replay(self, settings: Settings, events: Path) -> None:
+        from stream.replay import replay
+
         try:
             self._replayed = replay(
                 events,
@@ -131,7 +136,8 @@ class Demo:
         observer = Observer(settings.kafka, settings.worker.late_after_ms)
         thread = threading.Thread(target=self._replay, args=(settings, events), daemon=True)
         thread.start()
-        speed = f"{self._options.speed / 86_400:g} days a second" if self._options.speed else "as fast as it goes"
+        days = self._options.speed / 86_400
+        speed = f"{days:g} day{'' if days == 1 else 's'} a second" if days else "as fast as it goes"
         note = f"real orders (UCI Online Retail), simulated clicks, stock and offers; {speed}; Ctrl-C stops"
         dashboard = Dashboard(observer, note)
 
@@ -144,7 +150,7 @@ class Demo:
                 raise self._failure
             if self._first_score_s is None and observer.latency_ms:
                 self._first_score_s = time.monotonic() - self._begun
-                self._console.log(f"first score after {self._first_score_s:.1f} s")
+                self._console.print(f"first score after {self._first_score_s:.1f} s", style="dim", highlight=False)
 
         try:
             if self._options.headless:
@@ -153,7 +159,7 @@ class Demo:
                 with Live(console=self._console, refresh_per_second=4, transient=False) as live:
                     self._until_done(turn, thread, settings, observer, lambda: live.update(dashboard.render()))
         except KeyboardInterrupt:
-            self._console.log("stopping")
+            self._console.print("stopping", style="dim")
         finally:
             self._stop.set()
             thread.join(30)

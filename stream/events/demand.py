@@ -12,16 +12,20 @@ from msgspec import Meta
 
 from stream.events.base import Event, Id, Location, Price, Quantity
 
+#: The id of an order event and the index of a line: longer than an `Id` may be.
+LineId = Annotated[str, Meta(min_length=1, max_length=160)]
+
 
 class _Demand(Event, frozen=True, kw_only=True):
+    event_id: LineId
     location: Location
     sku: Id
     quantity: Quantity
     unit_price: Price
     order_id: Id
-    line: Annotated[int, Meta(ge=0, description="index of the line in its order event")]
-    source_partition: Annotated[int, Meta(ge=0, description="partition of the order event on `orders`")]
-    source_offset: Annotated[int, Meta(ge=0, description="offset of the order event on `orders`")]
+    line: Annotated[int, Meta(ge=0, lt=10_000, description="index of the line in its order event")]
+    source_partition: Annotated[int, Meta(ge=0, lt=2**31, description="partition of the order event on `orders`")]
+    source_offset: Annotated[int, Meta(ge=0, le=9 * 10**14, description="offset of the order event on `orders`")]
     customer_id: Id | None = None
 
 

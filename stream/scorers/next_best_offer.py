@@ -68,9 +68,10 @@ class NextBestOfferScorer(Scorer):
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
         product = np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
-        just = np.where((rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS), rows.product, np.uint64(0))
-        bought = (just[:, :, None] == product[None, None, :]).any(axis=1)
-        return np.asarray(valid & ~bought)
+        just = (rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS) & np.isin(rows.product, product)
+        for customer, place in zip(*np.nonzero(just), strict=True):  # few: what was bought today and is on offer
+            valid[customer] &= product != rows.product[customer, place]
+        return np.asarray(valid)
 
     def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         padding = max(_SHOWN - len(offers), 0)

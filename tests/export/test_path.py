@@ -1,0 +1,124 @@
+"""The whole path on a small shop: dataset, train, evaluate, convert, verify, release, for every model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export import steps
+from export.cli import main
+from export.errors import UsageError
+from export.history import read_log
+from export.tasks import MODELS, task_of
+from export.work import Work
+from models.manifest import TASKS, read_manifest
+from models.session import Session
+from tests.export.shop import write_shop
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def work(request: pytest.FixtureRequest, shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A model that went through all steps but the release."""
+    made = Work(request.param, tmp_path_factory.mktemp(request.param))
+    steps.make_dataset(made, shop, seed=1)
+    steps.train(made, epochs=1, tell=lambda text, share: None)
+    steps.evaluate(made)
+    steps.convert_graph(made)
+    return made
+
+
+def _outputs(work: Work, rows: int = 200) -> tuple[Arrays, Arrays, Any]:
+    task = task_of(work.model)
+    arrays, origin = work.dataset()
+    inputs = task.inputs(arrays, origin.split, rows, seed=5)
+    outputs = Session(work.path("model.onnx")).run(inputs, rows=rows, shared=task.shared)
+    return inputs, outputs, work.network(task.network())
+
+
+def test_released_model_is_complete(work: Work, shop: Path, tmp_path: Path) -> None:
+    verdict = steps.verify_graph(work)
+    assert verdict.problems == []
+    directory = steps.release_model(work, shop, "a made-up shop", "CC0", "9.9.9", tmp_path)
+    manifest = read_manifest(directory)
+    assert (manifest.name, manifest.version) == (work.model, "9.9.9")
+    session = Session(directory / "model.onnx")
+    assert (session.inputs, session.outputs) == tuple(list(names) for names in TASKS[manifest.task])
+    assert "## Limits" in (directory / "card.md").read_text(encoding="utf-8")
+    assert {path.name for path in directory.iterdir()} == {"model.onnx", "manifest.json", "card.md", "golden.npz"}
+
+
+def test_contributions_add_up(work: Work) -> None:
+    inputs, out, network = _outputs(work)
+    if work.model == "reorder":
+        p = out["probability"][:, 2].astype(np.float64)
+        score, parts = np.log(p) - np.log1p(-p), out["contributions"].sum(axis=1)
+    elif work.model == "stockout":
+        score, parts = np.log1p(out["demand_quantiles"][:, 1]), out["contributions"].sum(axis=1)
+    else:
+        shown = np.take_along_axis(inputs["eligible"], out["top"], axis=1) > 0
+        p = out["probability"].astype(np.float64)[shown]
+        every = out["sequence_contributions"].sum(axis=2) + out["other_contributions"].sum(axis=2)
+        score, parts = np.log(p) - np.log1p(-p), every[shown]
+    assert np.abs(parts + network.baseline - score).max() < 1e-3
+
+
+def test_no_row_knows_its_label(work: Work, shop: Path) -> None:
+    """The newest event in a state is never later than the as-of time, and every label window starts after it."""
+    arrays, _ = work.dataset()
+    if work.model == "reorder":
+        assert (arrays["state_ms"] <= arrays["as_of_ms"]).all()
+        assert (arrays["next_days"] > 0).all()
+    elif work.model == "stockout":
+        day = read_log(shop).history.demand.columns["event_time_ms"].max() // 86_400_000
+        assert ((arrays["as_of_ms"] + 1) // 86_400_000 + arrays["horizon_days"] <= day + 1).all()
+    else:
+        assert (arrays["state_ms"] < arrays["as_of_ms"]).all()
+        assert (arrays["age_days"][~np.isnan(arrays["age_days"])] > 0).all()
+
+
+def test_split_keeps_labels_out_of_the_test(work: Work) -> None:
+    _, origin = work.dataset()
+    split, gap = origin.split, origin.split.horizon_days * 86_400_000
+    assert split.train_until_ms + gap <= split.validation_from_ms
+    assert split.fit_until_ms + gap <= split.test_from_ms
+
+
+def test_quantiles_do_not_cross() -> None:
+    from export.networks.quantiles import LEVELS, around_median, exceedance, quantile
+
+    generator = torch.Generator().manual_seed(1)
+    steps_ = torch.rand(500, len(LEVELS) - 1, generator=generator)
+    q = around_median(torch.randn(500, generator=generator) + 1, steps_).clamp_min(0.0)
+    assert bool((q[:, 1:] >= q[:, :-1]).all())
+    risks = torch.stack([exceedance(q, torch.full((500,), at)) for at in (0.0, 0.5, 1.0, 3.0, 9.0, 70.0)])
+    assert bool((risks[1:] <= risks[:-1] + 1e-6).all())
+    wanted = torch.stack([quantile(q, torch.tensor([level])) for level in (0.01, 0.3, 0.5, 0.9, 0.99, 0.999)])
+    assert bool((wanted[1:] >= wanted[:-1] - 1e-6).all())
+
+
+def test_command_reports_usage_errors_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tidecast-export", "dataset", "reorder", "--events", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+
+
+def test_missing_step_and_event_log_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="run `tidecast-export dataset reorder` first"):
+        steps.train(Work("reorder", tmp_path), None, lambda text, share: None)
+    with pytest.raises(UsageError, match=r"it has no orders\.parquet"):
+        steps.make_dataset(Work("reorder", tmp_path), tmp_path, seed=1)
+    with pytest.raises(UsageError, match="there is no model 'churn'"):
+        task_of("churn")

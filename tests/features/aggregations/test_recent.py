@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.aggregations import Recent
+from features.aggregations.base import DAY_MS
+from features.rows import ClickKind
+from tests.features.streams import START_MS, Event, alone, assert_close, folded, newest_ms, read, seeded, streams
+
+VIEWED = Recent("viewed", "products viewed", (ClickKind.PRODUCT_VIEW, ClickKind.ADD_TO_CART), length=5)
+
+
+def arrivals(recent: Recent, events: Sequence[Event]) -> list[Event]:
+    """The last `length` with a product, newest arrival first."""
+    return [e for e in events if e.kind in recent.where and e["product"]][::-1][: recent.length]
+
+
+def oracle(recent: Recent, events: Sequence[Event], as_of_ms: int) -> dict[str, float]:
+    return {f"{recent.name}_length": float(len(arrivals(recent, events)))}
+
+
+def sequence(recent: Recent, events: Sequence[Event], as_of_ms: int) -> tuple[list[int], list[float]]:
+    view = alone(recent, "clicks")
+    _, records = folded(view, events)
+    _, state = view.part(records, recent.name)
+    product, age = recent.sequence(state, np.zeros(1, np.int64), np.array([as_of_ms]))
+    assert product.dtype == np.uint64
+    return product[0].tolist(), age[0].tolist()
+
+
+@given(streams("clicks"), st.integers(-50, 400))
+@seeded
+def test_equals_the_oracle(events: list[Event], days: int) -> None:
+    as_of = newest_ms(events) + days * DAY_MS
+    assert_close(read(alone(VIEWED, "clicks"), events, as_of), oracle(VIEWED, events, as_of), 0)
+    held = arrivals(VIEWED, events)
+    empty = VIEWED.length - len(held)
+    products, ages = sequence(VIEWED, events, as_of)
+    assert products == [e["product"] for e in held] + [0] * empty
+    expected = [max(as_of - e.time_ms // 1000 * 1000, 0) / DAY_MS for e in held] + [math.nan] * empty
+    np.testing.assert_array_equal(ages, expected)
+
+
+def viewed(product: int, day: int) -> Event:
+    return Event(ClickKind.PRODUCT_VIEW, START_MS + day * DAY_MS, values={"product": product})
+
+
+def test_the_oldest_arrival_makes_room_and_ages_grow_without_events() -> None:
+    events = [viewed(product, day) for day, product in enumerate([9, 8, 7, 6, 5, 4, 4])]
+    products, ages = sequence(VIEWED, events, START_MS + 10 * DAY_MS)
+    assert products == [4, 4, 5, 6, 7]
+    assert ages == [4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+def test_order_is_that_of_arrival_also_for_late_events() -> None:
+    products, ages = sequence(VIEWED, [viewed(1, 5), viewed(2, 0)], START_MS + 5 * DAY_MS)
+    assert products[:2] == [2, 1]
+    assert ages[:2] == [5.0, 0.0]
+
+
+def test_clicks_without_a_product_take_no_place() -> None:
+    carts = [Event(ClickKind.ADD_TO_CART, START_MS, values={"product": 0})]
+    assert read(alone(VIEWED, "clicks"), [*carts, viewed(3, 0)], START_MS) == {"viewed_length": 1.0}
