@@ -16,15 +16,13 @@ from export.tasks.base import Arrays, Evaluation, Task
 from export.verify import Verdict
 from export.work import Origin, Work
 from features.vectors import contract
-from models.manifest import TASKS, Manifest, Tensor, Training, sha256_of, write_manifest
+from models.manifest import TASKS, Fallback, Manifest, Tensor, Training, sha256_of, write_manifest
 from models.session import Session
 
 GOLDEN_ROWS = 32
 
 
-def release(
-    task: Task, work: Work, fallback: dict[str, Any], data: str, licence: str, version: str, into: Path
-) -> Path:
+def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str, version: str, into: Path) -> Path:
     """Writes the release; replaces an earlier one of the same version.
 
     Returns:

@@ -120,8 +120,9 @@ def line_values(quantity: Floats, unit_price: Floats, discount: Floats) -> NDArr
     >>> line_values([2.0], [1.25], [0.1]).tolist()
     [2250]
     """
-    worth = np.asarray(quantity, np.float64) * np.asarray(unit_price, np.float64)
-    return fixed(worth * (1.0 - np.asarray(discount, np.float64)))
+    # The discount first, as in the price that `demand` carries: the same roundings, so the same bits for the item.
+    price = np.asarray(unit_price, np.float64) * (1.0 - np.asarray(discount, np.float64))
+    return fixed(np.asarray(quantity, np.float64) * price)
 
 
 def order_rows_of(

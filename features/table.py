@@ -56,8 +56,14 @@ class EntityTable:
         return key in self._slot
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of `keys` that have no slot, in order, each once."""
-        return [key for key in dict.fromkeys(keys) if key not in self._slot]
+        """Those of `keys` that have no slot, in order, each once; marks the others as used now.
+
+        So that admitting the missing ones evicts none of the others.
+        """
+        slots = {key: self._slot.get(key) for key in keys}
+        held = [slot for slot in slots.values() if slot is not None]
+        self._used[np.array(held, np.int64)] = self._batch
+        return [key for key, slot in slots.items() if slot is None]
 
     def slots_of(self, keys: Sequence[str]) -> Slots:
         """The slots of entities that are all in the table, int64 of shape (n,); marks them as used now."""
@@ -96,12 +102,10 @@ class EntityTable:
         return slots
 
     def _make_room(self, n: int) -> None:
-        short = n - len(self._free)
-        if short <= 0:
-            return
         over = len(self._slot) + n - self.max_entities
         if over > 0:
-            self._evict(over)
+            # Finding the oldest is a pass over the whole table: some more than needed, so that it is rare.
+            self._evict(max(over, self.max_entities // 16))
         while len(self._free) < n:
             self._grow()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -92,6 +92,23 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     max_rel_difference: float
 
 
+class Popular(msgspec.Struct, frozen=True):
+    """A product with its share of the training period's orders."""
+
+    sku: str
+    share: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """Data for entities that the model cannot score.
+
+    Args:
+        popular: the most ordered products, most popular first.
+    """
+
+    popular: list[Popular] = []
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json` beside `model.onnx`.
 
@@ -104,7 +121,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         views: layout fingerprint of each feature view it was trained on.
         sha256: of model.onnx.
         baseline: the score's expectation in log-odds or log-units; contributions add up from here.
-        fallback: data for entities that the model cannot score, such as popular products.
+        fallback: data for entities that the model cannot score.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -123,7 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     calibration: dict[str, float]
     parity: Parity
     licence: str
-    fallback: dict[str, Any] = {}
+    fallback: Fallback = Fallback()
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from export.history import Log
 from export.split import Split
 from features.ids import hash64
 from features.rows import OrderKind
-from models.manifest import Metric
+from models.manifest import Fallback, Metric, Popular
 
 Arrays = dict[str, NDArray[Any]]
 Tell = Callable[[str, float], None]
@@ -88,16 +88,16 @@ class Task(ABC):
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
         """What is wrong with the outputs, such as a probability outside [0, 1]; empty where all is well."""
 
-    def fallback(self, log: Log, split: Split) -> dict[str, Any]:
+    def fallback(self, log: Log, split: Split) -> Fallback:
         """Data for entities that the model cannot score."""
-        return {}
+        return Fallback()
 
 
-def popular_products(log: Log, until_ms: int) -> dict[str, Any]:
+def popular_products(log: Log, until_ms: int) -> Fallback:
     """The most ordered products before `until_ms`, with their share of orders.
 
     Returns:
-        `{"popular": [{"sku": …, "share": …}, …]}`, most popular first.
+        Popular products, most popular first.
     """
     orders, lines = log.history.orders, log.history.order_lines
     event = np.repeat(np.arange(len(orders)), orders.columns["lines"] // 1000)
@@ -109,7 +109,7 @@ def popular_products(log: Log, until_ms: int) -> dict[str, Any]:
     names = {hash64(sku): sku for sku in log.catalog["sku"].to_list()}
     best = np.argsort(-counts, kind="stable")
     ranked = [(names[int(ids[i])], int(counts[i])) for i in best if int(ids[i]) in names][:POPULAR]
-    return {"popular": [{"sku": sku, "share": round(count / total, 6)} for sku, count in ranked]}
+    return Fallback([Popular(sku, round(count / total, 6)) for sku, count in ranked])
 
 
 def finite(outputs: Arrays, *names: str) -> list[str]:

@@ -17,7 +17,7 @@ from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.candidates import Candidates, candidates_of
 from features.aggregations.base import DAY_MS
-from models.manifest import Metric
+from models.manifest import Fallback, Metric
 
 #: Products that a training step looks at, for all its customers.
 _STEP_PRODUCTS = 512
@@ -189,7 +189,7 @@ class NextBestOffer(Task):
             found.append("an offer is named twice")
         return found
 
-    def fallback(self, log: Log, split: Split) -> dict[str, Any]:
+    def fallback(self, log: Log, split: Split) -> Fallback:
         """Popular products."""
         return popular_products(log, split.fit_until_ms)
 

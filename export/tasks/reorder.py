@@ -141,7 +141,7 @@ class Reorder(Task):
             found.append("probability falls with a longer horizon")
         return found
 
-    def fallback(self, log: Log, split: Split) -> dict[str, Any]:
+    def fallback(self, log: Log, split: Split) -> Fallback:
         """Popular products."""
         return popular_products(log, split.fit_until_ms)
 

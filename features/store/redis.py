@@ -1,7 +1,7 @@
 """The store on Redis 7+ or Valkey: one script call a bucket checks the fence and writes the whole micro-batch.
 
 A micro-batch costs one round trip for cold entities and one for the write. The script is atomic and sees the fence
-and the records in one place, so no other client can come between check and write (docs/decisions/0002).
+and the records in one place, so no other client can come between check and write (docs/decisions/0001).
 """
 
 from __future__ import annotations

@@ -64,5 +64,7 @@ def _own(table: Path | None, mapping: Path | None, out: Path) -> None:
 
     if table is None or mapping is None:
         raise UsageError("--mapping goes with --table; see `tidecast import --help`")
-    report = import_table(table, mapping, out)
-    typer.echo(str(report))
+    report = import_table(mapping, table, out)
+    typer.echo(f"{report.rows_read:,} rows read: {report.rows_used:,} are in {report.records:,} records of {out}")
+    if report.rows_rejected:
+        typer.echo(f"{report.rows_rejected:,} rows did not fit; {out / 'rejected.jsonl'} says which and why", err=True)

@@ -84,6 +84,10 @@ class Scorer(ABC):
             )
         ]
 
+    def popular(self) -> dict[str, float]:
+        """The most ordered products of the training period with their share of orders, most popular first."""
+        return {p.sku: p.share for p in self.model.manifest.fallback.popular}
+
     def reasons(self, names: Sequence[str], values: NDArray[Any], contributions: NDArray[Any]) -> list[Reason]:
         """The features that moved one score most, largest first; NaN values are told as null."""
         most = self.settings.reasons

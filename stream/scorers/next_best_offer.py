@@ -133,7 +133,7 @@ class NextBestOfferScorer(Scorer):
         return [Reason(name, value, c) for name, (value, c) in most]
 
     def _popular(self, offers: list[Offer], eligible: NDArray[np.bool_]) -> list[OfferScore]:
-        share: dict[str, float] = dict(self.model.manifest.fallback.get("popular", []))
+        share = self.popular()
         found = [o for o, ok in zip(offers, eligible.tolist(), strict=True) if ok]
         found.sort(key=lambda o: (-share.get(o.sku, 0.0) * o.margin, o.offer_id))
         return [_shown(o, share.get(o.sku, 0.0), []) for o in found[:_SHOWN]]

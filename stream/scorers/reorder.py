@@ -72,7 +72,7 @@ class ReorderScorer(Scorer):
         )
 
     def _popular(self) -> list[ReorderProduct]:
-        popular = self.model.manifest.fallback.get("popular", [])[: self.settings.reorder_products]
+        popular = list(self.popular().items())[: self.settings.reorder_products]
         return [
             ReorderProduct(sku=sku, name=self.reference.name(sku), p_7d=share, p_14d=share, p_30d=share, reasons=[])
             for sku, share in popular

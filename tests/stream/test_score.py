@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from features.store import MemoryStore
+from models.registry import SHIPPED
+from stream.errors import UsageError
+from stream.events import NextBestOffers, ReorderScores, SourceOffset, StockoutScore, SupplyAlert
+from stream.score import Results, load_models
+from stream.settings import ModelSettings
+from tests.stream.build import (
+    T0,
+    Engine,
+    Message,
+    RecordingSink,
+    click,
+    demand,
+    fed,
+    line,
+    message,
+    metric,
+    order,
+    stock,
+)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = Engine(MemoryStore(), RecordingSink())
+    engine.assign({(t, 0): 0 for t in ("orders", "clicks", "demand", "inventory")})
+    return engine
+
+
+def score(engine: Engine, *records: Message) -> Results:
+    batch = engine.commit._decoder.decode(records, T0 + 10**9)
+    assert batch.dead_letters == []
+    return engine.scoring.score(batch, engine.state.fold(batch, engine.ownership), engine.ownership, engine.state)
+
+
+def test_each_touched_entity_is_scored_once_by_the_models_of_its_topics(engine: Engine) -> None:
+    results = score(
+        engine,
+        message("orders", "7", order("7"), 0),
+        message("clicks", "7", click("7"), 0),
+        message("clicks", "8", click("8"), 1),
+        message("orders", "7", order("7"), 1),
+        message("demand", "w:A", demand("A"), 0),
+        message("inventory", "w:A", stock("stock_counted", quantity=20), 0),
+    )
+    assert [(t, k) for t, k, _ in results.published] == [
+        ("reorder-scores", "7"),
+        ("stockout-scores", "w:A"),
+        ("next-best-offers", "7"),
+        ("next-best-offers", "8"),
+    ]
+    assert [(m, k) for m, k, _ in results.latest] == [
+        ("reorder", "7"),
+        ("stockout", "w:A"),
+        ("next-best-offer", "7"),
+        ("next-best-offer", "8"),
+    ]
+    kinds = [type(record) for _, _, record in results.published]
+    assert kinds == [ReorderScores, StockoutScore, NextBestOffers, NextBestOffers]
+    assert metric(engine.metrics, "tidecast_scores_total", model="next-best-offer") == 2
+
+
+def test_scores_are_of_the_state_after_the_whole_batch(engine: Engine) -> None:
+    results = score(
+        engine,
+        message("orders", "7", order("7", [line("A")], at=T0), 0),
+        message("orders", "7", order("7", [line("B")], at=T0 + 5), 1),
+    )
+    record = results.published[0][2]
+    assert record.as_of_ms == T0 + 5
+    assert {p.sku for p in record.products} == {"A", "B"}
+
+
+def test_scores_name_the_newest_record_of_each_topic(engine: Engine) -> None:
+    results = score(
+        engine,
+        message("orders", "7", order("7", [line("A"), line("B")]), 4),
+        message("clicks", "7", click("7"), 8),
+        message("clicks", "7", click("7"), 9),
+    )
+    reorder, offers = (record for _, _, record in results.published)
+    assert reorder.source == [SourceOffset("orders", 0, 4)]
+    assert offers.source == [SourceOffset("orders", 0, 4), SourceOffset("clicks", 0, 9)]
+
+
+def test_what_is_published_already_is_kept_but_not_published_again(engine: Engine) -> None:
+    """Events in [R, K): the store has lost them."""
+    engine.ownership.owned["clicks", 0].published_to = 5
+    results = score(
+        engine,
+        message("clicks", "7", click("7"), 4),
+        message("clicks", "8", click("8"), 5),
+    )
+    assert [(t, k) for t, k, _ in results.published] == [("next-best-offers", "8")]
+    assert [k for _, k, _ in results.latest] == ["7", "8"]
+
+
+def test_one_unpublished_topic_is_enough_to_publish(engine: Engine) -> None:
+    engine.ownership.owned["clicks", 0].published_to = 5
+    results = score(engine, message("clicks", "7", click("7"), 4), message("orders", "7", order("7"), 0))
+    assert [t for t, _, _ in results.published] == ["reorder-scores", "next-best-offers"]
+
+
+def test_guests_are_not_scored(engine: Engine) -> None:
+    results = score(engine, message("orders", None, order(None)))
+    assert results == Results()
+    assert all(fed(scorer.model) == [] for scorer in engine.scoring.scorers.values())
+
+
+COUNT = stock("stock_counted", quantity=2)
+
+
+def test_alerts_follow_scores_and_are_kept(engine: Engine) -> None:
+    results = score(engine, message("inventory", "w:A", COUNT))
+    (topic, key, alert) = results.published[1]
+    assert (topic, key) == ("supply-alerts", "w:A")
+    assert isinstance(alert, SupplyAlert)
+    assert (alert.status, alert.severity, alert.sequence) == ("raised", "critical", 1)
+    assert results.alerts["w:A"].sequence == 1
+    assert engine.state.alert("w:A") == results.alerts["w:A"]
+    again = score(engine, message("inventory", "w:A", COUNT, 1))
+    assert [t for t, _, _ in again.published] == ["stockout-scores"], "nothing has changed"
+    assert again.alerts == {}
+
+
+def test_an_alert_that_was_published_is_kept_and_not_published_again(engine: Engine) -> None:
+    engine.ownership.owned["inventory", 0].published_to = 1
+    results = score(engine, message("inventory", "w:A", COUNT))
+    assert results.published == []
+    assert results.alerts["w:A"].sequence == 1
+
+
+def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_again(engine: Engine) -> None:
+    """Events in [K, R): a worker was killed between the write to the store and the acknowledgement."""
+    first = score(engine, message("inventory", "w:A", COUNT))
+    engine.ownership.owned["inventory", 0].folded_to = [1]
+    again = score(engine, message("inventory", "w:A", COUNT))
+    assert [t for t, _, _ in again.published] == ["stockout-scores", "supply-alerts"]
+    assert again.published[1][2] == first.published[1][2], "an upsert with the same sequence number"
+    assert again.alerts == {}
+
+
+@pytest.mark.skipif(not (SHIPPED / "reorder").exists(), reason="no model is released yet")
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("features", lambda f: ["gone", *f[1:]], r"does not fit its features: it needs \['gone'\], which are gone; "),
+        (
+            "views",
+            lambda v: {**v, "customer_orders": "0" * 16},
+            r"the feature views \['customer_orders'\] have changed",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, name: str, change: object, message: str) -> None:
+    (newest,) = [d for d in sorted((SHIPPED / "reorder").iterdir())][-1:]
+    copy = tmp_path / "reorder" / newest.name
+    copy.mkdir(parents=True)
+    (copy / "model.onnx").write_bytes((newest / "model.onnx").read_bytes())
+    manifest = json.loads((newest / "manifest.json").read_text())
+    assert callable(change)
+    manifest[name] = change(manifest[name])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match=f"model reorder .*{message}.*see `tidecast models list`"):
+        load_models(ModelSettings(directory=tmp_path))
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no model 'reorder' in .*; there are none \(see `tidecast models"):
+        load_models(ModelSettings(directory=tmp_path))
+
+
+def test_a_pinned_version_that_is_not_there_is_named() -> None:
+    if not (SHIPPED / "reorder").exists():
+        pytest.skip("no model is released yet")
+    with pytest.raises(UsageError, match=r"model 'reorder' has no version '99\.0' in "):
+        load_models(ModelSettings(versions={"reorder": "99.0"}))
