@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from features.aggregations.base import Slots, Times
+from features.table import EntityTable
 from features.vectors import contract
 from models.manifest import ManifestError
 from models.registry import SHIPPED, Model, check_features, load
@@ -92,7 +96,7 @@ class Scoring:
             table = state.tables[scorer.entity]
             slots = table.slots_of(keys)
             where = [[sources[topic][key] for topic in touching if key in sources[topic]] for key in keys]
-            scored = scorer.score(table, Touched(keys, slots, table.event_time_ms(slots), where))
+            scored = scorer.score(table, Touched(keys, slots, _as_of(table, slots, scorer), where))
             self._metrics.scores.labels(name).inc(len(scored))
             unsure = {key for t in touching for feed in folded.feeds[t] for key in ownership.unsure(t, feed)}
             for (key, record), source in zip(scored, where, strict=True):
@@ -101,6 +105,15 @@ class Scoring:
                 if isinstance(record, StockoutScore):
                     _alert(key, record, state, results, new, key in unsure)
         return results
+
+
+def _as_of(table: EntityTable, slots: Slots, scorer: Scorer) -> Times:
+    """The newest event time in the views that the model reads.
+
+    Those alone: how records of other topics came in between is not the same in every run, and must not show in a score.
+    """
+    times = [table.records[view]["event_time_ms"][slots] for view in scorer.model.manifest.views]
+    return np.asarray(np.maximum.reduce(times))
 
 
 def _alert(item: str, score: StockoutScore, state: State, results: Results, new: bool, unsure: bool) -> None:

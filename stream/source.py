@@ -1,6 +1,6 @@
 """Source: records from Kafka in micro-batches; and readers for topics that are read whole.
 
-`Source` begins every assigned partition at min(K, R). Costs about 2 µs an event in librdkafka's binding.
+`Source` begins every assigned partition at min(K, R).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from export.history import Log
 from export.networks.reorder import HORIZONS_DAYS, ReorderNet
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
-from models.manifest import Metric
+from models.manifest import Fallback, Metric
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 _BASELINE_ROWS = 150_000

@@ -55,7 +55,8 @@ class MemoryStore(Store):
 
     def _check(self, move: FenceMove, bucket: int) -> None:
         have = self._fence(move.topic, move.partition, bucket)
-        if have.epoch != move.epoch or have.next_offset != move.expected:
+        # Epoch 0 is a partition that nobody has claimed.
+        if have.epoch == 0 or have.epoch != move.epoch or have.next_offset != move.expected:
             raise FenceConflict(
                 f"{move.topic}[{move.partition}] bucket {bucket}: the fence is at {have.next_offset} of epoch "
                 f"{have.epoch}, expected {move.expected} of epoch {move.epoch}"

@@ -6,6 +6,7 @@ and the records in one place, so no other client can come between check and writ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -27,6 +28,18 @@ from features.store.base import (
 
 T = TypeVar("T")
 _CHUNK = 5_000
+
+#: Answers that may be other ones later. redis-py has exceptions of their own for some, without the code in the text.
+_UNAVAILABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+)
+_UNAVAILABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY")
 
 
 class RedisStore(Store):
@@ -71,10 +84,10 @@ class RedisStore(Store):
     def _ask(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+        except _UNAVAILABLE as error:
             raise StoreUnavailable(f"{self.url}: {error}") from error
         except redis.exceptions.ResponseError as error:
-            if str(error).startswith(("OOM", "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN")):
+            if str(error).startswith(_UNAVAILABLE_CODES):
                 raise StoreUnavailable(f"{self.url}: {error}") from error
             raise
 
@@ -138,18 +151,29 @@ class RedisStore(Store):
 
     def scan(self, kind: str, name: str) -> dict[str, bytes]:
         """SCAN over the view's keys."""
+        return self._ask(lambda: self._scan(kind, name))
+
+    def _scan(self, kind: str, name: str) -> dict[str, bytes]:
         out: dict[str, bytes] = {}
-        middle = f":{kind}:{name}:".encode()
-        pattern = f"{self.namespace}:{{b*}}:{kind}:{name}:*"
+        middle = f"}}:{kind}:{name}:".encode()
+        pattern = f"{_literal(self.namespace)}:{{b*}}:{kind}:{name}:*"
+        begin = len(f"{self.namespace}:{{b".encode())
         for key in self._redis.scan_iter(match=pattern, count=1000):
+            _, entity = key[begin:].split(b"}", 1)
             value = self._redis.get(key)
-            if value is not None:
-                out[key.split(middle, 1)[1].decode()] = value
+            # An entity may look like the end of a key of another view.
+            if value is not None and (b"}" + entity).startswith(middle):
+                out[entity[len(middle) - 1 :].decode()] = value
         return out
 
     def close(self) -> None:
         """Closes the connections."""
         self._redis.close()
+
+
+def _literal(text: str) -> str:
+    """A text as a glob pattern that matches only itself."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def _fence_args(move: FenceMove) -> tuple[int, str, int, bytes]:

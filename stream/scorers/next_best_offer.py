@@ -17,6 +17,9 @@ from stream.topology import NEXT_BEST_OFFERS
 
 _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
+_ORDERS = list(FEATURES).index("customer_orders")
+#: Parts of a score that are no product of the sequence.
+_CUSTOMER, _OFFER = (-1.0, 0), (-2.0, 0)
 _SHARED = frozenset({"offer_words", "offer_numbers"})
 
 
@@ -116,21 +119,25 @@ class NextBestOfferScorer(Scorer):
 
     def _because(self, i: int, k: int, rows: OfferRows, outputs: dict[str, NDArray[Any]]) -> list[Reason]:
         """Contributions of the products in the sequence, added up by product, and of what else there is."""
-        parts: dict[str, tuple[float | None, float]] = {}
         moved = outputs["sequence_contributions"][i, k].tolist()
+        ages, viewed = rows.age_days[i].tolist(), rows.viewed[i].tolist()
+        parts: dict[tuple[float, int], tuple[float | None, float]] = {}
         for j, product in enumerate(rows.product[i].tolist()):
             if product:
-                sku = self.reference.ids.name(product) or f"#{product:016x}"
-                did = "viewed" if rows.viewed[i, j] else "bought"
-                name = f"{did} {self.reference.name(sku) or sku}"
-                age, total = parts.get(name, (float(rows.age_days[i, j]), 0.0))
-                parts[name] = (age, total + moved[j])
+                age, total = parts.get((viewed[j], product), (ages[j], 0.0))
+                parts[viewed[j], product] = (age, total + moved[j])
         customer, offer = outputs["other_contributions"][i, k].tolist()
-        orders = float(rows.features[i, list(FEATURES).index("customer_orders")])
-        parts["customer"] = (orders, customer)
-        parts["offer"] = (None, offer)
+        parts[_CUSTOMER] = (float(rows.features[i, _ORDERS]), customer)
+        parts[_OFFER] = (None, offer)
         most = sorted(parts.items(), key=lambda part: -abs(part[1][1]))[: self.settings.reasons]
-        return [Reason(name, value, c) for name, (value, c) in most]
+        return [Reason(self._named(part), value, contribution) for part, (value, contribution) in most]
+
+    def _named(self, part: tuple[float, int]) -> str:
+        if part in (_CUSTOMER, _OFFER):
+            return "customer" if part == _CUSTOMER else "offer"
+        viewed, product = part
+        sku = self.reference.ids.name(product) or f"#{product:016x}"
+        return f"{'viewed' if viewed else 'bought'} {self.reference.name(sku) or sku}"
 
     def _popular(self, offers: list[Offer], eligible: NDArray[np.bool_]) -> list[OfferScore]:
         share = self.popular()

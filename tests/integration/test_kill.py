@@ -18,7 +18,7 @@ def _state_size(shop: Shop) -> int:
 
 
 def test_a_killed_worker_ends_with_the_same_state(events: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a backlog, three times, at moments drawn from a seed; small batches, so that it hurts."""
+    """SIGKILL in the middle of a backlog of small batches, three times, at moments drawn from a seed."""
     moments = random.Random(11)
     with Shop(tmp_path) as shop:
         shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "40"
