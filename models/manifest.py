@@ -160,8 +160,8 @@ def read_manifest(directory: Path) -> Manifest:
         found = sha256_of(directory / "model.onnx")
     except FileNotFoundError as error:
         raise ManifestError(f"{directory}: {Path(error.filename).name} is missing; release the model again") from error
-    except msgspec.DecodeError as error:
-        raise ManifestError(f"{path}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: {error}; release the model again") from error
     if found != manifest.sha256:
         raise ManifestError(
             f"{directory}: model.onnx is not the file that the manifest describes (sha256 {found[:12]}…, "

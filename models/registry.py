@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.manifest import TASKS, Manifest, ManifestError, read_manifest
 from models.session import Session
+
+#: Other directories beside versions, such as a copy that is under way, are not looked at.
+_VERSION = re.compile(r"\d+(\.\d+)*")
 
 SHIPPED = Path(__file__).parent / "artifacts"
 
@@ -27,7 +31,9 @@ def _order(version: str) -> tuple[int, ...]:
 
 def versions(directory: Path, name: str) -> list[str]:
     """Released versions of a model, oldest first."""
-    found = [d.name for d in (directory / name).glob("*") if (d / "manifest.json").exists()]
+    found = [
+        d.name for d in (directory / name).glob("*") if _VERSION.fullmatch(d.name) and (d / "manifest.json").exists()
+    ]
     return sorted(found, key=_order)
 
 
@@ -49,6 +55,11 @@ def load(directory: Path, name: str, version: str | None = None) -> Model:
         raise ManifestError(f"model {name!r} has no version {version!r} in {directory}; there are {known}")
     chosen = directory / name / (version or known[-1])
     manifest = read_manifest(chosen)
+    if (manifest.name, manifest.version) != (name, chosen.name):
+        raise ManifestError(
+            f"{chosen}: its manifest is of model {manifest.name} {manifest.version}; move it to "
+            f"{directory / manifest.name / manifest.version}, or release the model again"
+        )
     session = Session(chosen / "model.onnx")
     _check_graph(manifest, session)
     return Model(manifest, session, chosen)
@@ -62,6 +73,11 @@ def _check_graph(manifest: Manifest, session: Session) -> None:
                 f"model {manifest.name} {manifest.version}: its graph has the {kind} {sorted(found)}, "
                 f"but the task {manifest.task!r} has {sorted(wanted)}; convert it again"
             )
+    if session.inputs[0] == "features" and isinstance(session.width, int) and session.width != len(manifest.features):
+        raise ManifestError(
+            f"model {manifest.name} {manifest.version}: its graph takes {session.width} features, but its manifest "
+            f"names {len(manifest.features)}: {manifest.features}; convert it again"
+        )
 
 
 def check_features(manifest: Manifest, features: Sequence[str], views: Mapping[str, str]) -> None:

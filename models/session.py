@@ -9,7 +9,20 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from models.manifest import ManifestError
+
+#: What onnxruntime raises for a file that it cannot run; they have no common base.
+_BROKEN = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
 _BUCKETS = (16, 64, 256, 1024, 4096)
 
 
@@ -31,6 +44,9 @@ class Session:
     Args:
         path: of model.onnx.
 
+    Raises:
+        ManifestError: onnxruntime cannot load it.
+
     Example:
         session.run({"features": rows}, rows=len(rows))["probability"]
     """
@@ -42,7 +58,10 @@ class Session:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except _BROKEN as error:
+            raise ManifestError(f"{path} cannot be loaded: {error}; convert and release the model again") from error
         self.inputs: list[str] = [i.name for i in self._session.get_inputs()]
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
         #: Width of the first input's last axis, where it is fixed.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.eventlog import REFERENCE_TOPICS, LogRecord, read_records, topics_in
+from stream.errors import UsageError
+from stream.eventlog import REFERENCE_TOPICS, LogRecord, read_records, topic_path, topics_in
 from stream.settings import KafkaSettings
 from stream.sink import Sink
 
@@ -81,8 +82,12 @@ def replay(
         UsageError: the directory is no event log.
         SinkFailed: the broker refused a record.
     """
-    sink, pace = Sink(kafka), Pace(speed)
     wanted = list(topics) if topics is not None else topics_in(directory)
+    if not wanted:
+        raise UsageError(f"{directory} is no event log: it has no topic; make one with `tidecast import`")
+    for topic in wanted:
+        topic_path(directory, topic)  # all are there before the first record is sent
+    sink, pace = Sink(kafka), Pace(speed)
     reference = [t for t in wanted if t in REFERENCE_TOPICS]
     counts: dict[str, int] = {}
     for record in read_records(directory, reference) if reference else ():

@@ -31,6 +31,22 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     }
 
 
+def _good(messages: Sequence[Any]) -> list[Any]:
+    """Messages that are records; an error that does not pass by itself is raised."""
+    good = []
+    for message in messages:
+        error = message.error()
+        if error is None:
+            good.append(message)
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)
+        else:
+            log.warning("broker: %s", error.str())
+    return good
+
+
 class CommitRefused(Exception):
     """The broker did not take the offsets; the generation may be over. What was published may be published again."""
 
@@ -122,22 +138,7 @@ class Source:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        good = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                good.append(message)
-            else:
-                self._raise_if_fatal(error)
-        return good
-
-    @staticmethod
-    def _raise_if_fatal(error: Any) -> None:
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
-        if error.fatal() or not error.retriable():
-            raise KafkaException(error)
-        log.warning("broker: %s", error.str())
+        return _good(messages)
 
     def seek(self, begin: dict[Partition, int]) -> None:
         """Goes back to given offsets."""
@@ -228,8 +229,13 @@ class TopicReader:
         self._consumer.assign(begin)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:
-        """The next records."""
-        messages = [m for m in self._consumer.consume(max_records, max_wait_s) if m.error() is None]
+        """The next records.
+
+        Raises:
+            UsageError: a topic is gone.
+            KafkaException: an error that does not pass by itself.
+        """
+        messages = _good(self._consumer.consume(max_records, max_wait_s))
         for message in messages:
             self.positions[message.topic(), message.partition()] = message.offset() + 1
         return messages

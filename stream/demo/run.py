@@ -22,7 +22,7 @@ from rich.live import Live
 from stream.admin import GroupProgress, create_topics
 from stream.demo.dashboard import Dashboard
 from stream.demo.observer import Observer
-from stream.embedded import Embedded, free_port
+from stream.embedded import Embedded, free_port, leashed
 from stream.errors import UsageError
 from stream.settings import Settings, load
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SETTLE_S = 120.0
 _QUIET_TURNS = 3
+_WORKER_GRACE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ class Demo:
     def _start_worker(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "stream.cli", "run"],
+                leashed([sys.executable, "-m", "stream.cli", "run"], grace_s=_WORKER_GRACE_S),
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import features.ids
 from features.ids import IdCache, hash64
 from tests.features.streams import seeded
 
@@ -20,7 +19,7 @@ def test_ids_never_change() -> None:
 
 
 def test_no_string_has_the_id_of_an_empty_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features.ids.xxhash, "xxh3_64_intdigest", lambda data: 0)
+    monkeypatch.setattr("features.ids.xxhash.xxh3_64_intdigest", lambda data: 0)
     assert hash64("unlucky") == 1
 
 

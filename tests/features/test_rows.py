@@ -52,7 +52,9 @@ def test_rows_have_the_dtypes_of_their_stream(stream: str) -> None:
 
 @pytest.mark.parametrize("columns", [{}, {"product": [1], "colour": [2]}, {"colour": [2]}])
 def test_a_missing_or_unknown_column_is_named(columns: dict[str, list[int]]) -> None:
-    with pytest.raises(ValueError, match=r"row stream 'clicks' has columns \['event_time_ms', 'kind', 'product'\], got"):
+    with pytest.raises(
+        ValueError, match=r"row stream 'clicks' has columns \['event_time_ms', 'kind', 'product'\], got"
+    ):
         rows_of("clicks", ["e"], kind=[0], event_time_ms=[5], **columns)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every view and every aggregation in one, found by discovery: a new view is tested without a line here."""
+"""What holds for every view and every aggregation in one; a new view is found and tested without a line here."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from features.aggregations import Aggregation, Count, Gap, Tiles
 from features.aggregations.base import DAY_MS
 from features.rows import STREAMS, OrderKind
 from features.view import REPARTITIONED, View, discover, views_of
+from tests.features.oracles import oracle_of
 from tests.features.streams import (
     Event,
     alone,
     assert_close,
     folded,
     newest_ms,
-    oracle_of,
     rows,
     seeded,
     streams,

@@ -60,3 +60,24 @@ def test_a_wiped_store_is_filled_again(events: Path, tmp_path: Path) -> None:
         committed = [json.loads(value) for topic, _, value in records[:middle] if topic == "orders"]
         ids = [f"{event['event_id']}:{line}" for event in committed for line in range(len(event["lines"]))]
         assert {published[i] for i in ids} == {1}, "what was committed before is folded again, not published again"
+
+
+def test_workers_come_and_go(events: Path, tmp_path: Path) -> None:
+    """One worker, then two, then one again, while events flow: the state is the same, nothing published is missing."""
+    with Shop(tmp_path) as shop:
+        shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "40"
+        records = [(r.topic, r.key, r.value) for r in read_records(events)]
+        third = len(records) // 3
+        first = shop.start_worker()
+        shop.produce(records[:third])
+        wait_for(lambda: _state_size(shop) > 0, 60, "a first micro-batch")
+        second = shop.start_worker()
+        shop.produce(records[third : 2 * third])
+        wait_for(lambda: "owns" in (tmp_path / "worker-1.log").read_text(), 60, "a share for the second worker")
+        shop.produce(records[2 * third :])
+        assert shop.stop_worker(first) == 0, shop.logs()
+        shop.wait_until_done()
+        assert shop.stop_worker(second) == 0, shop.logs()
+        assert differing(shop.features(), folded_from_log(events)) == {}
+        lines = sum(len(json.loads(r.value)["lines"]) for r in read_records(events, ["orders"]))
+        assert len({json.loads(r.value())["event_id"] for r in shop.read("demand")}) == lines

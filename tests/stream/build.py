@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.store import MemoryStore, StoreUnavailable
 from features.vectors import contract
 from features.view import discover
-from models.manifest import Manifest, Parity, Training
+from models.manifest import Fallback, Manifest, Parity, Popular, Training
 from models.registry import Model
 from stream.commit import Commit
 from stream.decode import Decoder
@@ -142,7 +142,7 @@ class FakeSession:
         return self._outputs(feeds, rows)
 
 
-def manifest(name: str, vector: str, fallback: Mapping[str, Any] | None = None) -> Manifest:
+def manifest(name: str, vector: str, popular: Mapping[str, float] | None = None) -> Manifest:
     """A manifest that fits its features."""
     wanted = contract(vector)
     return Manifest(
@@ -164,13 +164,13 @@ def manifest(name: str, vector: str, fallback: Mapping[str, Any] | None = None) 
         calibration={},
         parity=Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0),
         licence="",
-        fallback=dict(fallback or {}),
+        fallback=Fallback([Popular(sku, share) for sku, share in (popular or {}).items()]),
     )
 
 
-def fake_model(name: str, vector: str, outputs: Outputs, fallback: Mapping[str, Any] | None = None) -> Model:
+def fake_model(name: str, vector: str, outputs: Outputs, popular: Mapping[str, float] | None = None) -> Model:
     """A `models.registry.Model` around a `FakeSession`."""
-    return Model(manifest(name, vector, fallback), cast(Any, FakeSession(outputs)), Path())
+    return Model(manifest(name, vector, popular), cast(Any, FakeSession(outputs)), Path())
 
 
 def fed(model: Model) -> list[dict[str, NDArray[Any]]]:
@@ -215,7 +215,7 @@ def offer_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArra
 
 def fake_models() -> dict[str, Model]:
     """One of each task."""
-    popular = {"popular": [["P", 0.4], ["Q", 0.2]]}
+    popular = {"P": 0.4, "Q": 0.2}
     return {
         "reorder": fake_model("reorder", "reorder", reorder_outputs, popular),
         "stockout": fake_model("stockout", "stockout", stockout_outputs),

@@ -160,7 +160,7 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     ],
 )
 def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, name: str, change: object, message: str) -> None:
-    (newest,) = [d for d in sorted((SHIPPED / "reorder").iterdir())][-1:]
+    newest = sorted((SHIPPED / "reorder").iterdir())[-1]
     copy = tmp_path / "reorder" / newest.name
     copy.mkdir(parents=True)
     (copy / "model.onnx").write_bytes((newest / "model.onnx").read_bytes())

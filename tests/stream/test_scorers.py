@@ -41,7 +41,7 @@ from tests.stream.build import (
     stockout_outputs,
 )
 
-POPULAR = {"popular": [["P", 0.4], ["Q", 0.2], ["R", 0.1]]}
+POPULAR = {"P": 0.4, "Q": 0.2, "R": 0.1}
 
 
 class Desk:

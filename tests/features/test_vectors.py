@@ -1,0 +1,255 @@
+"""Rows that models read, against the same numbers computed from whole event lists in plain Python."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.aggregations.base import DAY_MS
+from features.rows import ClickKind, InventoryKind, OrderKind
+from features.table import EntityTable
+from features.vectors import contract, next_best_offer, reorder, stockout
+from features.view import discover, views_of
+from tests.features.aggregations.test_recent import arrivals
+from tests.features.aggregations.test_repertoire import table_of
+from tests.features.aggregations.test_stock import open_orders, shelf
+from tests.features.aggregations.test_tiles import tile_sums
+from tests.features.oracles import oracle_of
+from tests.features.streams import START_MS, Event, newest_ms, rows, seeded, streams
+
+CUSTOMERS = ("a", "b")
+ITEMS = ("w:A", "w:B")
+
+
+def table(entity: str, keys: Sequence[str], **events: Sequence[Event]) -> EntityTable:
+    made = EntityTable(entity, views_of(entity))
+    made.admit_new(keys)
+    for stream, some in events.items():
+        made.fold(rows(stream, some))
+    return made
+
+
+def columns(view: str, events: Sequence[Event], as_of_ms: int) -> dict[str, float]:
+    """All columns of a view by the oracles of its aggregations."""
+    found: dict[str, float] = {}
+    for aggregation in discover()[view].aggregations:
+        found |= oracle_of(aggregation)(aggregation, events, as_of_ms)
+    return found
+
+
+def part(view: str, name: str) -> Any:
+    return next(a for a in discover()[view].aggregations if a.name == name)
+
+
+def of(entity: str, events: Sequence[Event]) -> list[Event]:
+    return [e for e in events if e.entity == entity]
+
+
+def customer_features(orders: Sequence[Event], as_of_ms: int) -> dict[str, float]:
+    found = columns("customer_orders", orders, as_of_ms)
+    since, gap = found["order_last_age_days"], found["gap_mean_days"]
+    return {
+        "customer_orders": found["orders"],
+        "customer_days_since": since,
+        "customer_gap_days": gap,
+        "customer_gap_std": found["gap_std_days"],
+        "customer_due": math.nan if math.isnan(gap) else since / max(gap, 1),
+        "customer_recent_orders": found["recent_orders"],
+        "customer_order_value": found["spend"] / max(found["orders"], 1),
+        "customer_age_days": found["order_first_age_days"],
+    }
+
+
+def reorder_oracle(orders: Sequence[Event], lines: Sequence[Event], as_of_ms: int) -> dict[int, dict[str, float]]:
+    """Features by product."""
+    repertoire, now_s = part("customer_repertoire", "repertoire"), as_of_ms // 1000
+    places, baskets = table_of(repertoire, lines)
+    out = {}
+    for place in places:
+        n, first, last = len(place.seconds), min(place.seconds), max(place.seconds)
+        since = max(now_s - last, 0) / 86_400
+        gap = (last - first) / 86_400 / (n - 1) if n > 1 else math.nan
+        numbers = [k for k in place.numbers if place.latest_number - k < 32]
+        out[place.product] = {
+            "product_orders": n,
+            "product_share": n / max(baskets, 1),
+            "product_days_since": since,
+            "product_gap_days": gap,
+            "product_due": since / max(gap, 1) if n > 1 else math.nan,
+            "product_weight": place.weight(max(now_s, last), repertoire.half_life_days),
+            "product_orders_since": baskets - place.latest_number,
+            "product_in_last_5": sum(baskets - k < 5 for k in numbers),
+            "product_in_last_10": sum(baskets - k < 10 for k in numbers),
+            "product_units": place.units / n,
+            "product_age_days": max(now_s - first, 0) / 86_400,
+            **customer_features(orders, as_of_ms),
+        }
+    return out
+
+
+@given(streams("orders", CUSTOMERS), streams("order_lines", CUSTOMERS, 80), st.integers(-20, 200))
+@seeded
+def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> None:
+    as_of = newest_ms([*orders, *lines]) + days * DAY_MS
+    customers = table("customer", CUSTOMERS, orders=orders, order_lines=lines)
+    found = reorder.reorder_rows(customers, customers.slots_of(CUSTOMERS), np.full(2, as_of))
+    assert found.features.dtype == np.float32
+    row = 0
+    for i, customer in enumerate(CUSTOMERS):
+        for product, features in reorder_oracle(of(customer, orders), of(customer, lines), as_of).items():
+            assert (int(found.customer[row]), int(found.product[row])) == (i, product)
+            assert list(features) == list(reorder.FEATURES)
+            for name, value in zip(features, found.features[row], strict=True):
+                np.testing.assert_allclose(value, features[name], rtol=1e-5, atol=1e-6, equal_nan=True, err_msg=name)
+            row += 1
+    assert row == len(found.features) == len(found.product) == len(found.customer)
+
+
+def stockout_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: int) -> dict[str, float]:
+    found = columns("item_demand", demand, as_of_ms)
+    units, today = tile_sums(part("item_demand", "units"), demand), as_of_ms // DAY_MS
+    daily = [units.get(today - back, 0) / 1000 for back in range(28)]
+    weekday = datetime.fromtimestamp(as_of_ms / 1000, UTC).weekday()
+    return {
+        **{name: found[name] for name in list(stockout.FEATURES)[:9]},
+        "units_std_28d": statistics.pstdev(daily),
+        "units_max_28d": max(daily),
+        "days_with_demand_28d": sum(d > 0 for d in daily),
+        "days_since_demand": found["demand_last_age_days"],
+        "days_on_sale": found["demand_first_age_days"],
+        "weekday_sin": math.sin(2 * math.pi * weekday / 7),
+        "weekday_cos": math.cos(2 * math.pi * weekday / 7),
+    }
+
+
+def on_hand_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: int) -> float:
+    on_shelf = shelf(stock)
+    if on_shelf is None:
+        return math.nan
+    counted_day = max(e.time_ms for e in stock if e.kind == InventoryKind.STOCK_COUNTED) // DAY_MS
+    units = tile_sums(part("item_demand", "units"), demand)
+    left = sum(v for day, v in units.items() if counted_day < day <= as_of_ms // DAY_MS)
+    return max(on_shelf - left, 0) / 1000
+
+
+@given(streams("demand", ITEMS), streams("inventory", ITEMS), st.integers(-20, 100), st.integers(1, 60))
+@seeded
+def test_stockout_rows(demand: list[Event], stock: list[Event], days: int, lead_days: int) -> None:
+    as_of = newest_ms([*demand, *stock]) + days * DAY_MS
+    items = table("item", ITEMS, demand=demand, inventory=stock)
+    lead = np.array([lead_days + 0.5, lead_days])
+    found = stockout.stockout_rows(items, items.slots_of(ITEMS), np.full(2, as_of), lead)
+    assert found.features.dtype == np.float32
+    for i, item in enumerate(ITEMS):
+        ordered, moved = of(item, demand), of(item, stock)
+        features = stockout_oracle(ordered, moved, as_of)
+        assert list(features) == list(stockout.FEATURES)
+        for name, value in zip(features, found.features[i], strict=True):
+            np.testing.assert_allclose(value, features[name], rtol=1e-6, atol=1e-6, equal_nan=True, err_msg=name)
+        np.testing.assert_allclose(found.on_hand[i], on_hand_oracle(ordered, moved, as_of), equal_nan=True)
+        until = as_of + int(lead[i] * DAY_MS)
+        due = sum(o.quantity for o in open_orders(part("item_stock", "stock"), moved) if o.expected_ms <= until)
+        assert found.arriving[i] == due / 1000
+        assert found.simulated[i] == any(e["simulated"] for e in moved)
+
+
+def stock_event(kind: InventoryKind, day: float, units: int) -> Event:
+    return Event(kind, START_MS + int(day * DAY_MS), "w:A", {"quantity": units * 1000})
+
+
+def demand_event(day: float, units: int, kind: OrderKind = OrderKind.PLACED) -> Event:
+    return Event(kind, START_MS + int(day * DAY_MS), "w:A", {"quantity": units * 1000})
+
+
+@pytest.mark.parametrize(
+    ("demand", "on_hand"),
+    [
+        ([], 10.0),
+        ([demand_event(1.2, 4)], 10.0),  # the day of the count: the count has it, whatever the hour
+        ([demand_event(1.9, 4)], 10.0),
+        ([demand_event(2.0, 4)], 6.0),
+        ([demand_event(2.0, 4), demand_event(3.0, 4, OrderKind.CANCELLED)], 10.0),
+        ([demand_event(2.0, 40)], 0.0),
+    ],
+)
+def test_demand_of_the_days_after_a_count_has_left_the_shelf(demand: list[Event], on_hand: float) -> None:
+    items = table("item", ["w:A"], demand=demand, inventory=[stock_event(InventoryKind.STOCK_COUNTED, 1.5, 10)])
+    as_of = np.array([START_MS + int(3.25 * DAY_MS)])
+    assert stockout.stockout_rows(items, items.slots_of(["w:A"]), as_of, np.ones(1)).on_hand.tolist() == [on_hand]
+
+
+def test_an_item_that_was_never_counted_has_no_stock_level() -> None:
+    items = table("item", ["w:A"], demand=[demand_event(0, 1)])
+    found = stockout.stockout_rows(items, items.slots_of(["w:A"]), np.array([START_MS]), np.ones(1))
+    assert np.isnan(found.on_hand).all()
+    assert found.arriving.tolist() == [0.0]
+    assert found.simulated.tolist() == [False]
+
+
+def sequence(recent: Any, events: Sequence[Event], as_of_ms: int) -> tuple[list[int], list[float]]:
+    held = arrivals(recent, events)
+    empty = recent.length - len(held)
+    ages = [max(as_of_ms - e.time_ms // 1000 * 1000, 0) / DAY_MS for e in held]
+    return [e["product"] for e in held] + [0] * empty, ages + [math.nan] * empty
+
+
+@given(
+    streams("orders", CUSTOMERS),
+    streams("order_lines", CUSTOMERS),
+    streams("clicks", CUSTOMERS, 60),
+    st.integers(-20, 200),
+)
+@seeded
+def test_offer_rows(orders: list[Event], lines: list[Event], clicks: list[Event], days: int) -> None:
+    as_of = newest_ms([*orders, *lines, *clicks]) + days * DAY_MS
+    customers = table("customer", CUSTOMERS, orders=orders, order_lines=lines, clicks=clicks)
+    found = next_best_offer.offer_rows(customers, customers.slots_of(CUSTOMERS), np.full(2, as_of))
+    for i, customer in enumerate(CUSTOMERS):
+        features = customer_features(of(customer, orders), as_of)
+        features["customer_recent_views"] = columns("customer_clicks", of(customer, clicks), as_of)["recent_views"]
+        for name, value in zip(next_best_offer.FEATURES, found.features[i], strict=True):
+            np.testing.assert_allclose(value, features[name], rtol=1e-6, equal_nan=True, err_msg=name)
+        bought, bought_age = sequence(part("customer_repertoire", "purchases"), of(customer, lines), as_of)
+        viewed, viewed_age = sequence(part("customer_clicks", "viewed"), of(customer, clicks), as_of)
+        assert found.product[i].tolist() == bought + viewed
+        np.testing.assert_allclose(found.age_days[i], bought_age + viewed_age, rtol=1e-6, equal_nan=True)
+        assert found.viewed[i].tolist() == [0.0] * len(bought) + [1.0] * len(viewed)
+    assert {a.dtype for a in (found.features, found.age_days, found.viewed)} == {np.dtype(np.float32)}
+    assert found.product.dtype == np.uint64
+
+
+def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> None:
+    clicks = [Event(ClickKind.PRODUCT_VIEW, START_MS, "a", {"product": 7})]
+    customers = table("customer", ["a"], clicks=clicks)
+    slots, as_of = customers.slots_of(["a"]), np.array([START_MS])
+    assert len(reorder.reorder_rows(customers, slots, as_of).features) == 0
+    found = next_best_offer.offer_rows(customers, slots, as_of)
+    np.testing.assert_array_equal(found.features[0], np.array([0, np.nan, 0, 0, 1], np.float32))
+    assert found.product[0].tolist() == [0] * 16 + [7] + [0] * 15
+
+
+def test_no_entities_give_no_rows() -> None:
+    customers, items = table("customer", []), table("item", [])
+    none, never = np.empty(0, np.int64), np.empty(0, np.int64)
+    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 19)
+    assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
+    assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("vector", "module"), [(m.__name__.rsplit(".", 1)[1], m) for m in (next_best_offer, reorder, stockout)]
+)
+def test_the_contract_names_features_and_layouts(vector: str, module: Any) -> None:
+    found = contract(vector)
+    assert found.vector == vector
+    assert found.features == tuple(module.FEATURES)
+    assert found.views == {name: f"{discover()[name].fingerprint:016x}" for name in module.VIEWS}
+    assert all(module.FEATURES.values()), "each feature has a sentence"

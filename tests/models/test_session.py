@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.manifest import ManifestError
+from models.session import Session, padded_size
+from tests.models.tiny import REORDER, SCALING, written
+
+
+def test_it_knows_its_inputs_outputs_and_width(tmp_path: Path) -> None:
+    session = Session(written(tmp_path))
+    assert session.inputs == ["features"]
+    assert session.outputs == ["probability", "contributions"]
+    assert session.width == 2
+
+
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 17, 300, 5000])
+def test_padding_changes_no_score(tmp_path: Path, rows: int) -> None:
+    features = np.random.default_rng(1).normal(size=(rows, 2)).astype(np.float32)
+    before = features.copy()
+    found = Session(written(tmp_path)).run({"features": features}, rows)
+    assert list(found) == ["probability", "contributions"]
+    expected = features @ np.array([[1, 2, 3], [10, 20, 30]], np.float32)
+    np.testing.assert_allclose(found["probability"], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found["contributions"], features * 2)
+    np.testing.assert_array_equal(features, before)
+
+
+def test_a_row_scores_the_same_alone_and_among_others(tmp_path: Path) -> None:
+    session = Session(written(tmp_path))
+    features = np.random.default_rng(2).normal(size=(40, 2)).astype(np.float32)
+    together = session.run({"features": features}, 40)["probability"]
+    alone = [session.run({"features": features[i : i + 1]}, 1)["probability"][0] for i in range(40)]
+    np.testing.assert_array_equal(together, np.stack(alone))
+
+
+def test_shared_inputs_are_not_padded(tmp_path: Path) -> None:
+    session = Session(written(tmp_path, SCALING))
+    feeds = {"x": np.ones((3, 2), np.float32), "scale": np.array([7], np.float32)}
+    found = session.run(feeds, 3, shared=frozenset({"scale"}))
+    assert found["scaled"].tolist() == [[7, 7]] * 3
+
+
+def test_shapes_come_in_few_sizes() -> None:
+    sizes = {padded_size(n) for n in range(1, 4097)}
+    assert sizes == {16, 64, 256, 1024, 4096}
+    assert all(padded_size(n) >= n for n in range(20_000))
+    assert [padded_size(n) for n in (0, 4096, 4097, 8192, 8193)] == [16, 4096, 8192, 8192, 12_288]
+
+
+@pytest.mark.parametrize("graph", [b"", b"no onnx at all", REORDER[:100], REORDER.replace(b"MatMul", b"NatMul")])
+def test_a_file_that_cannot_be_run_says_so(tmp_path: Path, graph: bytes) -> None:
+    path = written(tmp_path, graph)
+    with pytest.raises(ManifestError, match=rf"(?s)^{path} cannot be loaded: .+; convert and release the model again$"):
+        Session(path)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"model\.onnx cannot be loaded: .*doesn't exist"):
+        Session(tmp_path / "model.onnx")
