@@ -27,6 +27,7 @@ from features.store.base import (
 )
 
 T = TypeVar("T")
+
 _CHUNK = 5_000
 
 #: Answers that may be other ones later. redis-py has exceptions of their own for some, without the code in the text.
@@ -42,6 +43,15 @@ _UNAVAILABLE = (
 _UNAVAILABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY")
 
 
+def without_password(url: str) -> str:
+    """A store address that can be shown.
+
+    >>> without_password("redis://shop:secret@redis:6379/0"), without_password("redis://redis:6379/0")
+    ('redis://***@redis:6379/0', 'redis://redis:6379/0')
+    """
+    return re.sub(r"//[^@/]*@", "//***@", url)
+
+
 class RedisStore(Store):
     """Packed records in Redis.
 
@@ -53,7 +63,7 @@ class RedisStore(Store):
     """
 
     def __init__(self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0) -> None:
-        self.url, self.namespace, self.buckets = url, namespace, buckets
+        self.url, self.namespace, self.buckets = without_password(url), namespace, buckets
         self._redis: Any = redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 1)
         )

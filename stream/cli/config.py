@@ -43,7 +43,7 @@ def show(
         model = getattr(found.settings, section)
         for name, value in fields.items():
             path = f"{section}.{name}"
-            doc = type(model).model_fields[name].description or _meta(type(model).model_fields[name])
+            doc = type(model).model_fields[name].description or ""
             rows.append((path, _told(value), found.origins.get(path, "default"), doc))
     if json:
         told = [dict(zip(("setting", "value", "origin", "doc"), row, strict=True)) for row in rows]
@@ -57,15 +57,11 @@ def show(
     Console().print(table)
 
 
-def _meta(_field: object) -> str:
-    return ""
-
-
 def _told(value: object) -> str:
     """The value, without secrets."""
     if isinstance(value, dict):
         safe = {k: "***" if any(s in k.lower() for s in _SECRET) else v for k, v in value.items()}
         return orjson.dumps(safe).decode()
-    text = "" if value is None else str(value)
-    scheme, at, rest = text.partition("@")
-    return f"{scheme.split('//')[0]}//***@{rest}" if at and "//" in scheme else text
+    from features.store.redis import without_password
+
+    return without_password("" if value is None else str(value))

@@ -52,7 +52,7 @@ def show(
         tidecast features show item warehouse:85123A --as-of 2011-06-01
     """
     from features.store import StoreUnavailable
-    from features.store.redis import RedisStore
+    from features.store.redis import RedisStore, without_password
     from features.table import EntityTable
     from features.view import views_of
 
@@ -62,9 +62,14 @@ def show(
         store = RedisStore(stored.url, stored.namespace, stored.buckets, stored.timeout_s)
         packed = {view: store.load("f", view, [key]) for view in table.views}
     except (StoreUnavailable, ValueError) as error:
-        raise UsageError(f"no Redis or Valkey server answers at {stored.url} ({error}); set store.url") from error
+        raise UsageError(
+            f"no Redis or Valkey server answers at {without_password(stored.url)} ({error}); set store.url"
+        ) from error
     if all(blobs[0] is None for blobs in packed.values()):
-        raise UsageError(f"there are no features of {entity} {key!r} in {stored.url} (namespace {stored.namespace!r})")
+        raise UsageError(
+            f"there are no features of {entity} {key!r} in {without_password(stored.url)} "
+            f"(namespace {stored.namespace!r})"
+        )
     slots = table.admit([key], packed)
     newest = int(table.event_time_ms(slots)[0])
     at = newest if as_of is None else int(as_of.replace(tzinfo=as_of.tzinfo or UTC).timestamp() * 1000)

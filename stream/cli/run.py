@@ -38,7 +38,7 @@ def run(
         tidecast run --config shop.toml --set metrics.port=9464 --verbose
     """
     from features.store import StoreUnavailable
-    from features.store.redis import RedisStore
+    from features.store.redis import RedisStore, without_password
     from stream.admin import check_topics, connect
     from stream.metrics import Metrics
     from stream.score import load_models
@@ -56,7 +56,8 @@ def run(
         server = store.ping()
     except (StoreUnavailable, ValueError) as error:
         raise UsageError(
-            f"no Redis or Valkey server answers at {stored.url} ({error}); start one (`tidecast up` has one built in) "
+            f"no Redis or Valkey server answers at {without_password(stored.url)} ({error}); "
+            "start one (`tidecast up` has one built in) "
             "or set store.url"
         ) from error
     metrics = Metrics()
@@ -66,7 +67,12 @@ def run(
         metrics.serve(settings.metrics.host, settings.metrics.port, probes)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _stop(worker, settings.worker.shutdown_grace_s))
-    log.warning("worker started: broker %s, store %s (%s)", settings.kafka.bootstrap_servers, stored.url, server)
+    log.warning(
+        "worker started: broker %s, store %s (%s)",
+        settings.kafka.bootstrap_servers,
+        without_password(stored.url),
+        server,
+    )
     try:
         worker.run()
     except Superseded as error:
