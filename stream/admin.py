@@ -10,8 +10,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
+from stream.sink import MAX_RECORD_BYTES
 from stream.source import client_config
-from stream.topology import TOPICS, Topic, partitions_of
+from stream.topology import DEAD_LETTERS, TOPICS, Topic, partitions_of
 
 
 def connect(kafka: KafkaSettings, timeout_s: float = 10.0) -> tuple[AdminClient, Mapping[str, int]]:
@@ -55,6 +56,9 @@ def create_topics(kafka: KafkaSettings, partitions: int, replication: int = 1) -
 
 def _new_topic(topic: Topic, partitions: int, replication: int) -> Any:
     config = {"cleanup.policy": "compact"} if topic.compacted else {}
+    if topic is DEAD_LETTERS:
+        # A dead letter is its record and headers: larger than the largest record that the broker took in.
+        config["max.message.bytes"] = str(MAX_RECORD_BYTES)
     return NewTopic(topic.name, partitions_of(topic, partitions), replication, config=config)
 
 

@@ -13,6 +13,9 @@ from stream.source import client_config
 
 Headers = Sequence[tuple[str, bytes]]
 
+#: The largest record we publish: a dead letter has all bytes of what was read.
+MAX_RECORD_BYTES = 16_000_000
+
 
 class SinkFailed(Exception):
     """A record was not acknowledged; what was not committed will be published again after a restart."""
@@ -36,7 +39,7 @@ class Sink:
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 131_072,
-                "message.max.bytes": 16_000_000,
+                "message.max.bytes": MAX_RECORD_BYTES,
             }
         )
         self._failed: str | None = None

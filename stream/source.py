@@ -20,6 +20,14 @@ log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
+#: What Apache Kafka answers of a topic that was made a moment ago.
+_SETTLING = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+_SETTLE_S = 15.0
+
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     """librdkafka properties that every client of ours has."""
@@ -210,10 +218,11 @@ class TopicReader:
                 "group.id": "tidecast-reader",
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": kafka.fetch_wait_max_ms,
-                "enable.partition.eof": False,
+                "enable.partition.eof": True,
             }
         )
         self._ends: dict[Partition, int] = {}
+        self._reached: dict[Partition, int] = {}
         self.positions: dict[Partition, int] = {}
         metadata = self._consumer.list_topics(timeout=15)
         begin = []
@@ -222,11 +231,23 @@ class TopicReader:
                 raise UsageError(f"there is no topic {topic!r}; make the topics with `tidecast topics create`")
             for partition in metadata.topics[topic].partitions:
                 at = TopicPartition(topic, partition)
-                low, high = self._consumer.get_watermark_offsets(at, timeout=15)
+                low, high = self._watermarks(at)
                 self._ends[topic, partition] = high
                 self.positions[topic, partition] = high if from_end else low
                 begin.append(TopicPartition(topic, partition, high if from_end else OFFSET_BEGINNING))
         self._consumer.assign(begin)
+
+    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first offset and the end, waiting for the leader of a partition that was just made."""
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(partition, timeout=15)
+                return low, high
+            except KafkaException as error:
+                if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:
         """The next records.
@@ -235,7 +256,13 @@ class TopicReader:
             UsageError: a topic is gone.
             KafkaException: an error that does not pass by itself.
         """
-        messages = _good(self._consumer.consume(max_records, max_wait_s))
+        records = []
+        for message in self._consumer.consume(max_records, max_wait_s):
+            if message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF:
+                self._reached[message.topic(), message.partition()] = message.offset()
+            else:
+                records.append(message)
+        messages = _good(records)
         for message in messages:
             self.positions[message.topic(), message.partition()] = message.offset() + 1
         return messages
@@ -252,7 +279,8 @@ class TopicReader:
         while True:
             records = self.poll(max_wait_s=0.05)
             yield from records
-            if not records and all(self.positions[p] >= end for p, end in self._ends.items()):
+            # The last offsets may be those of transaction markers, which are no records.
+            if not records and all(max(self.positions[p], self._reached.get(p, 0)) >= n for p, n in self._ends.items()):
                 return
             if time.monotonic() > deadline:
                 raise UsageError(f"the broker did not deliver {sorted({t for t, _ in self._ends})} in {timeout_s:g} s")

@@ -113,6 +113,18 @@ def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> Non
     assert row == len(found.features) == len(found.product) == len(found.customer)
 
 
+@pytest.mark.parametrize("baskets", [4, 5, 9, 10, 31, 32, 63, 64, 65, 128])
+def test_a_product_of_long_ago_was_in_none_of_the_last_orders(baskets: int) -> None:
+    """64 is where a machine's shift begins anew."""
+    bought = [Event(0, START_MS, "a", {"product": 1})]
+    bought += [Event(0, START_MS + n * DAY_MS, "a", {"product": 2}) for n in range(1, baskets + 1)]
+    customers = table("customer", ["a"], order_lines=bought)
+    found = reorder.reorder_rows(customers, customers.slots_of(["a"]), np.array([newest_ms(bought)]))
+    features = dict(zip(reorder.FEATURES, found.features[0].tolist(), strict=True))
+    assert features["product_orders_since"] == baskets
+    assert (features["product_in_last_5"], features["product_in_last_10"]) == (baskets < 5, baskets < 10)
+
+
 def stockout_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: int) -> dict[str, float]:
     found = columns("item_demand", demand, as_of_ms)
     units, today = tile_sums(part("item_demand", "units"), demand), as_of_ms // DAY_MS

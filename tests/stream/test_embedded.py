@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from stream.admin import connect
-from stream.embedded import Embedded, Service, broker_command, free_port, store_command, wait_for
+from stream.embedded import Embedded, Service, broker_command, free_port, leashed, store_command, wait_for
 from stream.errors import UsageError
 from stream.settings import load
 
@@ -100,10 +100,8 @@ def test_kill_9_of_the_parent_ends_the_services(parent: subprocess.Popen[str]) -
 # --- leash ------------------------------------------------------------------------------------------------------------
 
 
-def leashed(*command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stream.leash", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def on_a_leash(*command: str, grace_s: float = 0.3) -> subprocess.Popen[str]:
+    return subprocess.Popen(leashed(list(command), grace_s), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def python(code: str) -> tuple[str, str, str]:
@@ -122,12 +120,12 @@ TELL = "import os, signal, sys, time; print(os.getpid(), flush=True); "
 
 
 def test_the_exit_code_is_that_of_the_command() -> None:
-    with leashed(*python("raise SystemExit(7)")) as leash:
+    with on_a_leash(*python("raise SystemExit(7)")) as leash:
         assert leash.wait(DEADLINE_S) == 7
 
 
 def test_what_comes_on_standard_input_does_not_end_it_but_its_end_does() -> None:
-    with leashed(*python(TELL + "time.sleep(60)")) as leash:
+    with on_a_leash(*python(TELL + "time.sleep(60)")) as leash:
         assert leash.stdout is not None
         assert leash.stdin is not None
         pid = int(leash.stdout.readline())
@@ -142,7 +140,7 @@ def test_what_comes_on_standard_input_does_not_end_it_but_its_end_does() -> None
 
 def test_a_command_that_does_not_want_to_end_is_killed() -> None:
     stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
-    with leashed(*python("import os, signal, time; " + stubborn)) as leash:
+    with on_a_leash(*python("import os, signal, time; " + stubborn)) as leash:
         assert leash.stdout is not None
         assert leash.stdin is not None
         pid = int(leash.stdout.readline())
@@ -153,12 +151,24 @@ def test_a_command_that_does_not_want_to_end_is_killed() -> None:
 
 def test_sigterm_is_passed_on() -> None:
     polite = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); print(os.getpid(), flush=True); time.sleep(60)"
-    with leashed(*python("import os, signal, sys, time; " + polite)) as leash:
+    with on_a_leash(*python("import os, signal, sys, time; " + polite)) as leash:
         assert leash.stdout is not None
         pid = int(leash.stdout.readline())
         leash.send_signal(signal.SIGTERM)
         assert leash.wait(DEADLINE_S) == 5
     assert gone(pid)
+
+
+def test_a_command_has_its_grace_period_to_end_by_itself() -> None:
+    polite = (
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit(5))); print(flush=True); time.sleep(60)"
+    )
+    with on_a_leash(*python("import signal, sys, time; " + polite), grace_s=DEADLINE_S) as leash:
+        assert leash.stdout is not None
+        assert leash.stdin is not None
+        leash.stdout.readline()
+        leash.stdin.close()
+        assert leash.wait(DEADLINE_S) == 5
 
 
 # --- services that do not start ---------------------------------------------------------------------------------------

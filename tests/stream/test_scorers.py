@@ -116,7 +116,7 @@ def test_reasons_are_the_largest_contributions_with_names_and_null_for_unknown_v
 def three_orders() -> Desk:
     """Customer 1 ordered C once, B twice, A three times; customer 2 has looked at things only."""
     return Desk(
-        message("orders", "1", order("1", [line("A"), line("B"), line("C")], at=T0)),
+        message("orders", "1", order("1", [line("C"), line("B"), line("A")], at=T0)),
         message("orders", "1", order("1", [line("A"), line("B")], at=T0 + DAY_MS), 1),
         message("orders", "1", order("1", [line("A")], at=T0 + 2 * DAY_MS), 2),
         message("clicks", "2", click("2")),

@@ -298,6 +298,15 @@ class FakeConsumer:
     def assign(self, _partitions: Any) -> None:
         """Owns nothing."""
 
+    def assignment(self) -> list[Any]:
+        return []
+
+    def pause(self, _partitions: Any) -> None:
+        """Holds back nothing."""
+
+    def resume(self, _partitions: Any) -> None:
+        """Lets go of nothing."""
+
     def list_topics(self, timeout: float) -> Any:
         return None
 
@@ -367,6 +376,15 @@ def test_an_offset_that_the_broker_did_not_tell_is_not_taken_for_none(fake: Sour
     FakeConsumer.answer = [TopicPartition("t", 0, -1001), refused(1)]
     with pytest.raises(KafkaException, match="the generation is over"):
         fake.committed([("t", 0), ("t", 1)])
+
+
+def test_the_client_is_not_polled_from_within_its_own_callback(fake: Source) -> None:
+    """It has no `poll` here: asking for it would fail."""
+    turns = iter([True, True, False])
+    called = fake._guarded(lambda _: fake.pause_while(lambda: next(turns)))
+    called(None, [])
+    assert fake.poll(1, 0) == []
+    assert list(turns) == []
 
 
 def test_the_group_is_joined_with_static_membership_and_the_range_assignor(fake: Source) -> None:

@@ -141,10 +141,10 @@ def test_bits_tell_which_of_the_last_baskets_had_the_product() -> None:
     assert (found["n"], found["gap_days"], found["weight"]) == (2, 60, 1.5)
 
 
-def test_baskets_further_back_than_the_bits_are_forgotten() -> None:
-    events = [line(1, 0), *[line(2, day) for day in range(1, 32)], line(1, 32)]
-    assert product(events)["bits"] == 1
-    assert product([line(1, 0), *[line(2, day) for day in range(1, 31)], line(1, 31)])["bits"] == 1 + (1 << 31)
+@pytest.mark.parametrize(("baskets", "bits"), [(31, 1 + (1 << 31)), (32, 1), (63, 1), (64, 1), (65, 1), (128, 1)])
+def test_baskets_further_back_than_the_bits_are_forgotten(baskets: int, bits: int) -> None:
+    """64 is where a machine's shift begins anew."""
+    assert product([line(1, 0), *[line(2, day) for day in range(1, baskets)], line(1, baskets)])["bits"] == bits
 
 
 def test_the_weakest_gives_way() -> None:

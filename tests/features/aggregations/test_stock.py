@@ -88,6 +88,15 @@ def test_arriving_is_what_is_due_by_then(events: list[Event], days: int) -> None
     assert found.tolist() == [due / 1000]
 
 
+def test_what_is_due_at_that_very_moment_arrives() -> None:
+    view = alone(STOCK, "inventory")
+    _, records = folded(view, [event(Kind.PURCHASE_ORDER_PLACED, 0, 10, reference=1, due=5)])
+    _, state = view.part(records, "stock")
+    due_ms = START_MS + 5 * DAY_MS
+    found = STOCK.arriving(state, np.zeros(3, np.int64), np.array([due_ms - 1, due_ms, due_ms + 1]))
+    assert found.tolist() == [0.0, 10.0, 10.0]
+
+
 def event(kind: Kind, day: float, quantity: int = 0, reference: int = 0, due: int = 0) -> Event:
     values = {"quantity": quantity * 1000, "reference": reference, "expected_at_ms": START_MS + due * DAY_MS}
     return Event(kind, START_MS + int(day * DAY_MS), values=values)
