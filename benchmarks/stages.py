@@ -1,8 +1,8 @@
 """CPU time an event of each stage of the worker, without broker or store: `python benchmarks/stages.py [--json FILE]`.
 
-Takes real orders with simulated clicks and stock through decode, micro-batch, fold, assemble, pack and score in batches
-of 4,096, several times, and tells the best round (the machine is shared). Encode and produce, poll and the store's round
-trip are not in it.
+Takes real orders with simulated clicks and stock through decode, micro-batch, fold, assemble, score, repartition and
+pack in batches of 4,096, several times, and tells the best round (the machine is shared). Poll, encode, produce and the
+store's round trip are not in it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from stream.reference import Reference
 from stream.repartition import demand_of
 from stream.score import Scoring, load_models
 from stream.settings import load
-from stream.sink import Headers
 
 T = TypeVar("T")
 BATCH = 4_096
@@ -57,7 +56,7 @@ class Record:
     def value(self) -> bytes | None:
         return self._record.value
 
-    def headers(self) -> Headers | None:
+    def headers(self) -> list[tuple[str, bytes]] | None:
         return None
 
 

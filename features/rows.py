@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 #: Sums of quantities and money are kept as integers of a thousandth: exact, and free of the order of addition.
 FIXED_POINT = 1000
+_LARGEST = 1e12
 
 Floats = Sequence[float] | NDArray[Any]
 
@@ -73,10 +74,13 @@ STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
 def fixed(values: Floats) -> NDArray[np.int64]:
     """Quantities or money as fixed-point integers (thousandths, rounded half to even), int64 of shape (n,).
 
+    What is beyond 1e12 is taken as that, so that sums of thousands of them stay in range.
+
     >>> fixed([1.5, 0.0004]).tolist()
     [1500, 0]
     """
-    return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT).astype(np.int64)
+    limited = np.clip(np.asarray(values, dtype=np.float64), -_LARGEST, _LARGEST)
+    return np.rint(limited * FIXED_POINT).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class Decoder:
                 _check_key(topic, record.key(), event)
             except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 headers = record.headers() or ()
-                dead.append(DeadLetter(topic, partition, offset, record.key(), value, *_reason(error), headers))
+                dead.append(DeadLetter(topic, partition, offset, record.key(), value, *reason_of(error), headers))
                 continue
             batch = topics.get(topic)
             if batch is None:
@@ -145,7 +145,7 @@ class Refused(Exception):
         self.stage = stage
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def reason_of(error: Exception) -> tuple[str, str]:
     """Stage and message. The message is bounded: it may quote the record, and travels in a header."""
     if isinstance(error, RecursionError):
         return "decode", "the JSON is nested too deeply"

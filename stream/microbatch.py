@@ -90,17 +90,6 @@ class Feed:
     source_partition: NDArray[np.int64]
     source_position: NDArray[np.int64]
 
-    def take(self, index: NDArray[np.intp]) -> Feed:
-        """The rows at `index`."""
-        sourced = len(self.source_partition) > 0
-        return Feed(
-            self.rows.take(index),
-            self.partition[index],
-            self.offset[index],
-            self.source_partition[index] if sourced else self.source_partition,
-            self.source_position[index] if sourced else self.source_position,
-        )
-
 
 _NONE = np.empty(0, np.int64)
 

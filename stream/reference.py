@@ -42,14 +42,8 @@ class Reference:
         """Takes in a record of `catalog` or `offers`; a null value deletes its key.
 
         Raises:
-            ValueError: it is not what the topic's schema says.
+            ValueError, RecursionError: it is not what the topic's schema says; `stream.decode.reason_of` tells why.
         """
-        try:
-            self._apply(record)
-        except RecursionError as error:
-            raise ValueError("the JSON is nested too deeply") from error
-
-    def _apply(self, record: RecordLike) -> None:
         key, value = (record.key() or b"").decode(), record.value()
         if record.topic() == "catalog":
             if value is None:

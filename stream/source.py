@@ -27,6 +27,20 @@ _SETTLING = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 )
 _SETTLE_S = 15.0
+#: What does not pass by itself.
+_REFUSED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,
+)
+
+
+def _told(error: Any) -> None:
+    """Passing troubles of single connections are for --verbose; no broker at all, or refused credentials, are not."""
+    grave = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL)
+    log.log(logging.WARNING if error.code() in grave or error.fatal() else logging.INFO, "broker: %s", error.str())
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
@@ -34,7 +48,7 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap.servers": kafka.bootstrap_servers,
         "log_level": 2,
-        "error_cb": lambda error: log.debug("kafka client: %s", error),
+        "error_cb": _told,
         **kafka.extra,
     }
 
@@ -48,11 +62,15 @@ def _good(messages: Sequence[Any]) -> list[Any]:
             good.append(message)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
-        elif error.fatal() or not error.retriable():
-            raise KafkaException(error)
+        elif error.fatal() or error.code() in _REFUSED:
+            raise SourceFailed(error.str())
         else:
             log.warning("broker: %s", error.str())
     return good
+
+
+class SourceFailed(Exception):
+    """The broker will not serve this client any more, or did not tell what it was asked; start the worker again."""
 
 
 class CommitRefused(Exception):
@@ -138,7 +156,7 @@ class Source:
 
         Raises:
             UsageError: a topic that was there at start is gone.
-            KafkaException: a fatal error of the client.
+            SourceFailed: a fatal error of the client, such as two workers of one kafka.group_instance_id.
         """
         messages = self._consumer.consume(max_records, max_wait_s)
         if self._held:
@@ -158,13 +176,16 @@ class Source:
         """K of each partition; None where nothing has been committed.
 
         Raises:
-            KafkaException: the broker did not tell: not to be taken for "nothing committed".
+            SourceFailed: the broker did not tell: not to be taken for "nothing committed".
         """
         asked = [TopicPartition(t, p) for t, p in partitions]
-        found = self._consumer.committed(asked, timeout=30)
+        try:
+            found = self._consumer.committed(asked, timeout=30)
+        except KafkaException as error:
+            raise SourceFailed(f"the committed offsets are not known: {error}") from error
         for p in found:
             if p.error is not None:
-                raise KafkaException(p.error)
+                raise SourceFailed(f"the committed offset of {p.topic}[{p.partition}] is not known: {p.error.str()}")
         return {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in found}
 
     def commit(self, offsets: dict[Partition, int]) -> None:
@@ -254,7 +275,7 @@ class TopicReader:
 
         Raises:
             UsageError: a topic is gone.
-            KafkaException: an error that does not pass by itself.
+            SourceFailed: an error that does not pass by itself.
         """
         records = []
         for message in self._consumer.consume(max_records, max_wait_s):

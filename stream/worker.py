@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from features.store import FenceConflict, Store, StoreUnavailable
+from features.store import FenceConflict, Record, Store, StoreUnavailable, Write
+from features.store.base import bucket_of
 from models.registry import Model
-from stream.commit import Commit
-from stream.decode import Decoder, RecordLike
+from stream.commit import SCORE_TTL_S, Commit
+from stream.deadletter import headers_of
+from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
@@ -21,7 +23,7 @@ from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import CommitRefused, Source, TopicReader
-from stream.topology import CONSUMED, REFERENCE
+from stream.topology import CONSUMED, DEAD_LETTERS, REFERENCE
 from stream.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -137,11 +139,22 @@ class Worker:
             self._commit.abandon()
 
     def _refer(self, record: RecordLike) -> None:
+        """Takes in reference data; what cannot be taken in becomes a dead letter once, though every worker reads it."""
         try:
             self._reference.apply(record)
-        except ValueError as error:
-            log.error("%s offset %d is not taken in: %s", record.topic(), record.offset(), error)
-            self._metrics.dead.labels(record.topic(), "decode").inc()
+        except (ValueError, RecursionError) as error:
+            stage, reason = reason_of(error)
+            topic, partition, offset = record.topic(), record.partition(), record.offset()
+            self._metrics.dead.labels(topic, stage).inc()
+            at = f"{topic}:{partition}:{offset}"
+            if self._patiently(lambda: self._store.load("d", "reference", [at]))[0] is None:
+                headers = record.headers() or ()
+                letter = DeadLetter(topic, partition, offset, record.key(), record.value(), stage, reason, headers)
+                self._sink.produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
+                self._sink.flush()
+                told = Record("d", "reference", at, b"1", SCORE_TTL_S)
+                write = Write(bucket_of(at, self._store.buckets), [], [told])
+                self._patiently(lambda: self._store.commit([write]))
 
     def _assigned(self, committed: dict[Partition, int | None]) -> dict[Partition, int]:
         """Claims the partitions; K is the committed offset, R what the store says."""

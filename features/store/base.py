@@ -46,7 +46,8 @@ class FenceMove:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A key's value and how long it lives. `kind` is `f` (features), `s` (latest score) or `a` (alert state)."""
+    """A key's value and how long it lives. `kind` is `f` (features), `s` (latest score), `a` (alert state) or `d`
+    (dead letters of reference data that have been published)."""
 
     kind: str
     name: str

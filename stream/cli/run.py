@@ -42,6 +42,8 @@ def run(
     from stream.admin import check_topics, connect
     from stream.metrics import Metrics
     from stream.score import load_models
+    from stream.sink import SinkFailed
+    from stream.source import SourceFailed
     from stream.worker import Superseded, Worker
 
     logging.basicConfig(
@@ -78,6 +80,9 @@ def run(
     except Superseded as error:
         log.error("%s", error)
         raise typer.Exit(3) from error
+    except (SinkFailed, SourceFailed) as error:
+        log.error("%s; what was not committed will be taken in again by the next worker", error)
+        raise typer.Exit(1) from error
     finally:
         store.close()
     log.warning("worker stopped")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _SETTLE_S = 120.0
 _QUIET_TURNS = 3
-_WORKER_GRACE_S = 5.0
+_WORKER_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Demo:
                 return self._watch(settings, events, worker, log)
             finally:
                 self._stop.set()
-                _end(worker, settings.worker.shutdown_grace_s)
+                _end(worker)
 
     def _event_log(self) -> Path:
         from stream.imports import build_event_log  # polars loads while the worker starts
@@ -207,12 +206,8 @@ class Demo:
         return all(observer.counts[topic] >= n for topic, n in replayed.items())
 
 
-def _end(worker: subprocess.Popen[bytes], grace_s: float) -> None:
-    """SIGTERM, and SIGKILL only if it does not finish within its grace period."""
-    if worker.poll() is None:
-        worker.send_signal(signal.SIGTERM)
-        try:
-            worker.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Lets go of the leash: the worker gets SIGTERM and its grace period, then SIGKILL."""
+    if worker.stdin is not None:
+        worker.stdin.close()
+    worker.wait(_WORKER_GRACE_S + 10)

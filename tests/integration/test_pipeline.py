@@ -36,6 +36,8 @@ POISON: list[tuple[str, bytes | None, bytes | None, str]] = [
         b'"quantity":-5}',
         "validate",
     ),
+    ("catalog", b"A", b'{"type":"product","sku":"A"}', "validate"),
+    ("offers", b"A", b"[", "decode"),
     ("inventory", b"w:A", b'{"padding":"' + b"x" * 1_100_000 + b'"}', "size"),
 ]
 
@@ -102,7 +104,7 @@ def test_scores_explain_themselves(shop: Shop, topic: str) -> None:
 
 def test_dead_letters_are_exactly_the_poison(shop: Shop) -> None:
     letters = shop.read("dead-letters")
-    found = Counter()
+    found: Counter[tuple[str, bytes | None, bytes | None, str]] = Counter()
     for letter in letters:
         headers = dict(letter.headers())
         assert int(headers["tidecast-offset"]) >= 0

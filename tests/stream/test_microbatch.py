@@ -3,9 +3,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pytest
-
 from features.ids import IdCache, hash64
 from features.rows import ClickKind, InventoryKind, OrderKind
 from stream.decode import Decoded, Decoder
@@ -113,13 +110,3 @@ def test_inventory_rows() -> None:
 def test_every_event_type_of_a_consumed_topic_has_a_kind() -> None:
     types = {event for topic in CONSUMED for event in topic.record.__args__}
     assert types == KINDS.keys()
-
-
-@pytest.mark.parametrize("topic", ["demand", "clicks"])
-def test_take_keeps_rows_and_their_places_together(topic: str) -> None:
-    events = [demand(s, source=(0, i, 0)) if topic == "demand" else click(sku=s) for i, s in enumerate("ABC")]
-    (feed,) = feeds_of(decoded(topic, events), IdCache())
-    taken = feed.take(np.array([2, 0]))
-    assert taken.offset.tolist() == [12, 10]
-    assert taken.rows.entities == [feed.rows.entities[2], feed.rows.entities[0]]
-    assert taken.source_position.tolist() == ([2 * LINES, 0] if topic == "demand" else [])

@@ -17,7 +17,7 @@ from stream.embedded import free_port
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
 from stream.sink import Sink, SinkFailed
-from stream.source import CommitRefused, Partition, Source, TopicReader
+from stream.source import CommitRefused, Partition, Source, SourceFailed, TopicReader
 
 DEADLINE_S = 30.0
 
@@ -141,7 +141,7 @@ def test_a_reader_does_not_keep_an_error_to_itself(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "Consumer", FakeConsumer)
     reader = TopicReader(KafkaSettings(), [])
     FakeConsumer.messages = [Failed(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "not yours"))]
-    with pytest.raises(KafkaException, match="not yours"):
+    with pytest.raises(SourceFailed, match="not yours"):
         reader.poll()
 
 
@@ -356,7 +356,7 @@ def test_a_topic_that_is_gone_is_told(fake: Source) -> None:
 def test_only_errors_that_pass_by_themselves_are_waited_out(fake: Source, error: KafkaError, raises: bool) -> None:
     FakeConsumer.messages = [Failed(error)]
     if raises:
-        with pytest.raises(KafkaException):
+        with pytest.raises(SourceFailed):
             fake.poll(1, 0)
     else:
         assert fake.poll(1, 0) == []
@@ -374,7 +374,7 @@ def test_a_commit_that_is_refused_is_told(fake: Source) -> None:
 def test_an_offset_that_the_broker_did_not_tell_is_not_taken_for_none(fake: Source) -> None:
     """K = 0 would publish everything again."""
     FakeConsumer.answer = [TopicPartition("t", 0, -1001), refused(1)]
-    with pytest.raises(KafkaException, match="the generation is over"):
+    with pytest.raises(SourceFailed, match="the generation is over"):
         fake.committed([("t", 0), ("t", 1)])
 
 
