@@ -37,7 +37,7 @@ POISON: list[tuple[str, bytes | None, bytes | None, str]] = [
         "validate",
     ),
     ("catalog", b"A", b'{"type":"product","sku":"A"}', "validate"),
-    ("offers", b"A", b"[", "decode"),
+    ("offers", b"A", b"{", "decode"),
     ("inventory", b"w:A", b'{"padding":"' + b"x" * 1_100_000 + b'"}', "size"),
 ]
 
