@@ -116,7 +116,7 @@ def test_image_takes_the_packages_of_the_wheel_and_nothing_else() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     build = INSTRUCTIONS[: STAGES[-1]]
     copied = {source for rest in _arguments("COPY", build) for source in rest.split()[:-1]}
-    assert copied == {"pyproject.toml", "README.md", "LICENSE", "NOTICE", *wheel["packages"]}
+    assert copied == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE", *wheel["packages"]}
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert let_in == copied
 
