@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,23 @@ def create_topics(kafka: KafkaSettings, partitions: int, replication: int = 1) -
             raise UsageError(f"topic {name!r} could not be made: {error.args[0].str()}") from error
         except TimeoutError as error:
             raise UsageError(f"topic {name!r} could not be made: the broker did not answer within 30 s") from error
-    return {t.name: partitions_of(t, partitions) for t in wanted}
+    made_now = {t.name: partitions_of(t, partitions) for t in wanted}
+    _wait_for_leaders(client, made_now)
+    return made_now
+
+
+def _wait_for_leaders(client: AdminClient, made: Mapping[str, int], timeout_s: float = 30.0) -> None:
+    """Apache Kafka says that a topic is made before its brokers know of it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        topics = client.list_topics(timeout=timeout_s).topics
+        led = {name: sum(p.leader >= 0 for p in t.partitions.values()) for name, t in topics.items()}
+        slow = sorted(name for name, n in made.items() if led.get(name, 0) < n)
+        if not slow:
+            return
+        if time.monotonic() > deadline:
+            raise UsageError(f"topics have no leader {timeout_s:g} s after they were made: {', '.join(slow)}")
+        time.sleep(0.05)
 
 
 def _new_topic(topic: Topic, partitions: int, replication: int) -> Any:

@@ -127,7 +127,7 @@ def _offer_events(
     discount = np.array([each.discount for each in offers])[shown.subject]
     chance = 1.0 / (1.0 + np.exp(3.6 - 6.0 * discount - 1.4 * known - 1.6 * about_to_buy))
     clicked = rng.random(len(chance)) < chance
-    clicked_at = _later(shown.moment, rng) * 0.99
+    clicked_at = shown.moment + 0.99 * (_later(shown.moment, rng) - shown.moment)
     redeemed = clicked & about_to_buy & (rng.random(len(chance)) < 0.8)
     return [
         shown,
