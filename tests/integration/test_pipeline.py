@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,13 @@ from pathlib import Path
 import jsonschema
 import polars as pl
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
+from stream.cli import app
+from stream.demo.dashboard import Dashboard
+from stream.demo.observer import Observer
+from stream.errors import UsageError
 from stream.eventlog import read_records
 from tests.support import Shop, differing, folded_from_log, wall_ms
 
@@ -125,3 +132,40 @@ def test_latest_scores_are_in_the_store(shop: Shop) -> None:
     store.close()
     newest = {r.key().decode(): r.value() for r in shop.read("reorder-scores")}
     assert kept == newest
+
+
+def test_features_show_tells_names_values_and_the_latest_score(shop: Shop, events: Path) -> None:
+    customer = pl.read_parquet(events / "orders.parquet")["customer_id"].drop_nulls()[0]
+    for arguments, expected in (
+        (["customer", customer], ["customer_orders: newest event 2010-12-0", "orders placed", '"reorder_scores"']),
+        (["item", "warehouse:85123A"], ["units_7d", "stock_on_order", '"stockout_score"']),
+    ):
+        shown = CliRunner(env=shop.environment).invoke(app, ["features", "show", *arguments])
+        assert shown.exit_code == 0, shown.output
+        for text in expected:
+            assert text in shown.output
+    unknown = CliRunner(env=shop.environment).invoke(app, ["features", "show", "customer", "nobody"])
+    assert isinstance(unknown.exception, UsageError)
+    assert "there are no features of customer 'nobody'" in str(unknown.exception)
+
+
+def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
+    observer = Observer(shop.settings.kafka, late_after_ms=3_600_000)
+    try:
+        deadline = time.monotonic() + 30
+        while observer.poll(0.2) or not observer.latency_ms:
+            assert time.monotonic() < deadline
+        console = Console(record=True, width=160)
+        console.print(Dashboard(observer, "a note").render())
+        text = console.export_text()
+    finally:
+        observer.close()
+    assert f"dead letters {len(POISON)}" in text
+    assert "clicks (simulated)" in text
+    assert "stock levels are simulated" in text
+    assert "sees the offer (simulated)" in text
+    assert "a note" in text
+    for model in ("reorder", "stockout", "next-best-offer"):
+        assert model in text
+    names = {json.loads(r.value())["name"] for r in shop.read("supply-alerts")}
+    assert not names or any(name in text for name in names)
