@@ -67,6 +67,10 @@ class IdCache:
         """The pending names are in the store."""
         self._fresh = {}
 
+    def save_again(self) -> None:
+        """The store may have lost its names: all that are known here are pending."""
+        self._fresh = dict(self._names)
+
     def unknown(self, product_ids: NDArray[np.uint64]) -> list[int]:
         """Those ids, without 0, that have no name here."""
         return [i for i in np.unique(product_ids).tolist() if i and i not in self._names]

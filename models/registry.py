@@ -10,9 +10,6 @@ from pathlib import Path
 from models.manifest import TASKS, Manifest, ManifestError, read_manifest
 from models.session import Session
 
-#: Other directories beside versions, such as a copy that is under way, are not looked at.
-_VERSION = re.compile(r"\d+(\.\d+)*")
-
 #: What counts as a release; other folders, such as drafts, are passed over.
 _VERSION = re.compile(r"\d+(\.\d+)*$")
 

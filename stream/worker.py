@@ -180,6 +180,7 @@ class Worker:
         assert self._source is not None
         log.warning("%s; reading K and R again", conflict)
         self._state.forget()
+        self._state.ids.save_again()
         self._commit.abandon()
         held = list(self._ownership.owned)
         for partition in held:

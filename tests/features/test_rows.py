@@ -25,6 +25,10 @@ def test_fixed_point_rounds_half_to_even(halves: list[int]) -> None:
     assert found == [int((Decimal(n) * 1000 / 16).quantize(Decimal(1), ROUND_HALF_EVEN)) for n in halves]
 
 
+def test_fixed_point_ends_where_sums_of_thousands_would_overflow() -> None:
+    assert fixed([1e12, 2e12, 1e300, -1e300]).tolist() == [10**15, 10**15, 10**15, -(10**15)]
+
+
 halves = st.integers(1, 400).map(lambda n: n / 2)
 prices = st.integers(0, 20_000).map(lambda n: n / 100)
 shares = st.sampled_from([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 1 / 3, 1.0])

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from features.ids import hash64
 from stream.embedded import wait_for
 from stream.eventlog import read_records
 from tests.support import Shop, differing, folded_from_log
@@ -56,6 +57,10 @@ def test_a_wiped_store_is_filled_again(events: Path, tmp_path: Path) -> None:
         shop.wait_until_done()
         assert shop.stop_worker(worker) == 0, shop.logs()
         assert differing(shop.features(), folded_from_log(events)) == {}
+        skus = {line["sku"] for _, _, v in records[:middle] if v and b'"lines"' in v for line in json.loads(v)["lines"]}
+        store = shop.store()
+        assert set(store.names([hash64(sku) for sku in skus]).values()) == skus, "names are kept again, too"
+        store.close()
         published = Counter(json.loads(r.value())["event_id"] for r in shop.read("demand"))
         committed = [json.loads(value) for topic, _, value in records[:middle] if topic == "orders"]
         ids = [f"{event['event_id']}:{line}" for event in committed for line in range(len(event["lines"]))]
