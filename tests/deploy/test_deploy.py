@@ -21,6 +21,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from stream.cli import app
+from stream.settings import Settings, load
+
 # By name, as yamllint ships no types.
 yamllint = importlib.import_module("yamllint.linter")
 yamllint_config = importlib.import_module("yamllint.config")
@@ -76,8 +79,7 @@ def _setting_names(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _settings() -> type[BaseModel]:
-    settings: type[BaseModel] = pytest.importorskip("stream.settings").Settings
-    return settings
+    return Settings
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------
@@ -277,27 +279,21 @@ def test_compose_sets_only_real_settings() -> None:
 
 
 def test_settings_of_the_image_and_compose_are_valid() -> None:
-    settings = pytest.importorskip("stream.settings")
     image = {key: value for key, value in _environment().items() if key.startswith("TIDECAST_")}
     for name in OURS:
         environ = image | {key: str(value) for key, value in SERVICES[name]["environment"].items()}
-        loaded = settings.load(environ=environ).settings
+        loaded = load(environ=environ).settings
         assert loaded.metrics.port == METRICS_PORT
         assert loaded.kafka.bootstrap_servers == "kafka:19092"
 
 
 def test_compose_gives_a_worker_the_time_it_takes_to_stop() -> None:
     grace = SERVICES["worker"]["stop_grace_period"]
-    settings = pytest.importorskip("stream.settings").Settings()
-    assert int(grace.removesuffix("s")) > settings.worker.shutdown_grace_s
+    assert int(grace.removesuffix("s")) > Settings().worker.shutdown_grace_s
 
 
 def test_compose_runs_only_real_commands() -> None:
     """Each command line is parsed by the command line interface itself, and not run."""
-    cli = pytest.importorskip("stream.cli")
-    app = getattr(cli, "app", None)
-    if app is None:
-        pytest.skip("stream.cli has no `app` to parse command lines with")
     root = importlib.import_module("typer.main").get_command(app)
     for name in OURS:
         command, rest = root, list(SERVICES[name]["command"])

@@ -147,7 +147,6 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     assert again.alerts == {}
 
 
-@pytest.mark.skipif(not (SHIPPED / "reorder").exists(), reason="no model is released yet")
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -178,7 +177,5 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 
 
 def test_a_pinned_version_that_is_not_there_is_named() -> None:
-    if not (SHIPPED / "reorder").exists():
-        pytest.skip("no model is released yet")
     with pytest.raises(UsageError, match=r"model 'reorder' has no version '99\.0' in "):
         load_models(ModelSettings(versions={"reorder": "99.0"}))

@@ -44,10 +44,6 @@ COMMANDS = [
     ["models", "show"],
     ["config", "show"],
 ]
-released = pytest.mark.skipif(
-    not all((SHIPPED / name).exists() for name in ("reorder", "stockout", "next-best-offer")),
-    reason="not all models are released yet",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +153,6 @@ def test_an_unreachable_broker(tidecast: Any, nobody: str, command: list[str]) -
     assert "`tidecast up` has one built in" in ran.err
 
 
-@released
 def test_a_worker_without_a_broker(tidecast: Any, nobody: str) -> None:
     tidecast("run", "-b", nobody).refused(f"no Kafka broker answers at {nobody}")
 
@@ -169,7 +164,6 @@ def bare() -> Iterator[str]:
         yield services.bootstrap_servers
 
 
-@released
 def test_missing_topics_and_topics_that_are_not_copartitioned(tidecast: Any, bare: str, tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     for command in (["run"], ["replay", "log"], ["topics", "describe"]):
@@ -185,7 +179,6 @@ def test_missing_topics_and_topics_that_are_not_copartitioned(tidecast: Any, bar
         assert "orders has 2, clicks has 5; make them again with equal counts" in ran.err
 
 
-@released
 def test_a_store_that_is_not_there(tidecast: Any, services: Embedded) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     ran = tidecast("run", "-b", services.bootstrap_servers, "--store-url", url)
@@ -194,7 +187,6 @@ def test_a_store_that_is_not_there(tidecast: Any, services: Embedded) -> None:
     tidecast("features", "show", "customer", "7", "--store-url", "nonsense").refused("server answers at nonsense")
 
 
-@released
 def test_a_model_that_does_not_fit(tidecast: Any, tmp_path: Path) -> None:
     for name in ("reorder", "stockout", "next-best-offer"):
         newest = sorted((SHIPPED / name).iterdir())[-1]
