@@ -24,7 +24,6 @@ from stream.eventlog import LogRecord, read_records
 from stream.fold import State
 from stream.imports import build_event_log
 from stream.metrics import Metrics
-from stream.microbatch import feeds_of
 from stream.ownership import Ownership
 from stream.reference import Reference
 from stream.repartition import demand_of
@@ -84,7 +83,6 @@ def run(events: Path) -> tuple[dict[str, float], int]:
 
     def flush() -> None:
         decoded = timed(cost, "decode", lambda: decoder.decode(batch, 2_000_000_000_000))
-        timed(cost, "micro-batch", lambda: [feeds_of(d, state.ids) for d in decoded.topics.values()])
         folded = timed(cost, "micro-batch and fold", lambda: state.fold(decoded, ownership))
         timed(cost, "assemble and score", lambda: scoring.score(decoded, folded, ownership, state))
         if "orders" in decoded.topics:
@@ -105,7 +103,6 @@ def run(events: Path) -> tuple[dict[str, float], int]:
         if len(batch) == BATCH:
             flush()
     flush()
-    cost["fold"] = cost["micro-batch and fold"] - cost["micro-batch"]
     return cost, total
 
 
@@ -123,7 +120,7 @@ def main() -> None:
     table = Table(title=f"{total:,} events, µs of CPU an event, best of {options.rounds}", box=None)
     table.add_column("stage")
     table.add_column("µs", justify="right")
-    for stage in ("decode", "micro-batch", "fold", "assemble and score", "repartition", "pack"):
+    for stage in ("decode", "micro-batch and fold", "assemble and score", "repartition", "pack"):
         table.add_row(stage, f"{best[stage]:.2f}")
     Console().print(table)
     if options.json is not None:
