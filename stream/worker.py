@@ -135,8 +135,8 @@ class Worker:
         try:
             self._commit.commit(self._source.commit)
         except CommitRefused as error:
-            log.warning("offsets were not committed, records will be published again: %s", error)
-            self._commit.abandon()
+            # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
+            log.warning("offsets were not committed, trying again: %s", error)
 
     def _refer(self, record: RecordLike) -> None:
         """Takes in reference data; what cannot be taken in becomes a dead letter once, though every worker reads it."""

@@ -111,7 +111,10 @@ class Observer:
         self._waiting.append((record.timestamp()[1], score.source))
 
     def _settle(self) -> None:
-        """Matches scores with the input records that they name; one not read yet is tried again."""
+        """Matches scores with the input records that they name; one not read yet is tried again.
+
+        Scores that only `demand` triggered are left out: their input record is one hop further back.
+        """
         for _ in range(len(self._waiting)):
             scored_at, sources = self._waiting.popleft()
             inputs = [s for s in sources if s.topic in _INPUTS]
