@@ -8,7 +8,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check models schemas clean
+.PHONY: help demo parity test check models schemas clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ demo: $(VENV)/.embedded ## replay real wholesale orders and watch the scores com
 test: $(VENV)/.dev check ## check, then run every test (ARGS='-k alerts')
 	@$(BIN)/python -m stream.warmup
 	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+parity: $(VENV)/.embedded ## replay real orders, recompute every scored vector, compare bit for bit (ARGS='--orders 3000 --json parity.json')
+	@$(BIN)/tidecast parity --replay $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet . || true; exit 1; }

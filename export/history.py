@@ -19,7 +19,7 @@ from features.aggregations.base import DAY_MS
 from features.eventlog import OrderHistory, read_catalog, read_orders
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
-from features.view import views_of
+from features.discovery import views_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,63 @@
-"""Rows from an event log: a directory with one parquet file a topic, columns as the topic's schema, in arrival order.
+"""Rows from an event log: a directory with one parquet or JSONL file a topic, columns as the topic's schema, in
+arrival order.
 
-The live worker builds the same rows from records (`stream/microbatch.py`); a test compares the two.
+The live worker builds the same rows from records (`stream/microbatch.py`); a test compares the two. Nothing here runs
+per row: each distinct text of a chunk is hashed once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
 from numpy.typing import NDArray
 
-from features.ids import hash64
-from features.rows import (
-    ClickKind,
-    InventoryKind,
-    OrderKind,
-    Rows,
-    fixed,
-    line_values,
-    order_rows_of,
-    rows_of,
-)
+from features.logfile import Chunk, EventLogError, cast, chunks, first_null, topic_file
+from features.rows import FIXED_POINT, STREAMS, ClickKind, InventoryKind, OrderKind, Rows, fixed, line_values
 
-_ORDER_KINDS = {
+#: The topic whose records make each row stream.
+TOPIC_OF = {
+    "orders": "orders",
+    "order_lines": "orders",
+    "demand": "orders",
+    "clicks": "clicks",
+    "inventory": "inventory",
+}
+_ORDER_KINDS: dict[str, IntEnum] = {
     "order_placed": OrderKind.PLACED,
     "order_cancelled": OrderKind.CANCELLED,
     "order_returned": OrderKind.RETURNED,
 }
+_KINDS: dict[str, dict[str, IntEnum]] = {
+    "orders": _ORDER_KINDS,
+    "clicks": {kind.name.lower(): kind for kind in ClickKind},
+    "inventory": {kind.name.lower(): kind for kind in InventoryKind},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogRows:
+    """Rows of one stream that a chunk makes, in arrival order; n rows.
+
+    Args:
+        entities: Arrow texts; null for guests, who are no customers.
+        entity: which of them each row is of, int64 of shape (n,).
+        event: the record of each row, counted within the chunk, int64 of shape (n,), ascending.
+        columns: as in `Rows`.
+    """
+
+    entities: Any
+    entity: NDArray[np.int64]
+    event: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +69,211 @@ class OrderHistory:
     demand: Rows
 
 
-def _table(directory: Path, topic: str) -> pl.DataFrame:
-    path = directory / f"{topic}.parquet"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{directory} is no event log: it has no {topic}.parquet (see `tidecast import --help`)"
+def ids_of(texts: Any) -> NDArray[np.uint64]:
+    """Ids of Arrow texts, uint64 of shape (n,); each distinct one is hashed once, null is 0.
+
+    >>> from features.ids import hash64
+    >>> ids_of(pa.array(["a", None, "a"])).tolist() == [hash64("a"), 0, hash64("a")]
+    True
+    """
+    ids, number = coded_ids(texts)
+    return ids[number]
+
+
+def coded_ids(texts: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The ids of the distinct ones of n Arrow texts, with 0 for null behind them; and which of them each text has."""
+    coded = pc.dictionary_encode(texts)
+    digest = xxhash.xxh3_64_intdigest  # as `hash64`, without a call for each
+    known = [digest(text.encode()) or 1 for text in coded.dictionary.to_pylist()]
+    return np.array([*known, 0], np.uint64), numbers(coded.indices, len(known), np.int64)
+
+
+def rows_of_chunk(chunk: Chunk, topic: str, streams: Sequence[str]) -> dict[str, LogRows]:
+    """The rows of several streams of one topic.
+
+    Raises:
+        EventLogError: an unknown type of event, or an order line without sku, quantity or price.
+    """
+    kinds = _kinds(chunk, topic)
+    times = numbers(chunk.columns["event_time_ms"], 0, np.int64)
+    if topic != "orders":
+        return {stream: _BUILDERS[stream](chunk, kinds, times) for stream in streams}
+    lines = _lines(chunk)
+    return {stream: _ORDER_BUILDERS[stream](chunk, kinds, times, lines) for stream in streams}
+
+
+def numbers(values: Any, null: float, dtype: Any) -> NDArray[Any]:
+    """A NumPy copy of Arrow numbers: Arrow's own memory is read-only, which kernels would be compiled for anew."""
+    filled = pc.fill_null(values, null) if values.null_count else values
+    return np.array(filled.to_numpy(zero_copy_only=False), dtype)
+
+
+def _kinds(chunk: Chunk, topic: str) -> NDArray[np.int8]:
+    coded = pc.dictionary_encode(chunk.columns["type"])
+    names, known = coded.dictionary.to_pylist(), _KINDS[topic]
+    unknown = [i for i, name in enumerate(names) if name not in known]
+    indices = numbers(coded.indices, 0, np.int64)
+    if unknown:
+        at = int(np.argmax(indices == unknown[0]))
+        raise EventLogError(
+            f"{chunk.path}: record {chunk.first + at + 1}: column 'type' holds {names[unknown[0]]!r}, "
+            f"which topic {topic!r} does not have; it has {', '.join(known)}"
         )
-    return pl.read_parquet(path)
+    kinds: NDArray[np.int8] = np.array([known[name] for name in names], np.int8)[indices]
+    return kinds
 
 
-def _hashes(texts: pl.Series) -> NDArray[np.uint64]:
-    """Ids of strings, each distinct one hashed once; null is 0."""
-    unique = texts.unique().drop_nulls()
-    ids = {text: hash64(text) for text in unique.to_list()}
-    return np.array([ids.get(text, 0) for text in texts.to_list()], dtype=np.uint64)
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The lines of a chunk's orders; `first` is where each order's lines begin, with the end of the last one."""
+
+    event: NDArray[np.int64]
+    first: NDArray[np.int64]
+    sku: Any
+    quantity: NDArray[np.int64]
+    unit_price: NDArray[np.int64]
+    value: NDArray[np.int64]
 
 
-def _kinds(table: pl.DataFrame, kinds: dict[str, Any]) -> NDArray[np.int8]:
-    return np.array([kinds[t] for t in table["type"].to_list()], dtype=np.int8)
+def _lines(chunk: Chunk) -> _Lines:
+    lists = chunk.columns["lines"]
+    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+        raise EventLogError(f"{chunk.path}: column 'lines' holds {lists.type}; it should hold lists of order lines")
+    size = numbers(pc.list_value_length(lists), 0, np.int64)
+    event = np.repeat(np.arange(len(lists)), size)
+    items = lists.flatten()
+    quantity, price = (_line_reals(chunk, items, event, name) for name in ("quantity", "unit_price"))
+    discount = _line_reals(chunk, items, event, "discount", required=False)
+    sku = _line_column(chunk, items, event, "sku", pa.string())
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+    return _Lines(event, first, sku, fixed(quantity), fixed(price), line_values(quantity, price, discount))
+
+
+def _line_column(
+    chunk: Chunk, items: Any, event: NDArray[np.int64], name: str, kind: Any, required: bool = True
+) -> Any:
+    known = pa.types.is_struct(items.type) and items.type.get_field_index(name) >= 0
+    if not known and (required or not pa.types.is_struct(items.type)) and len(items):
+        raise EventLogError(f"{chunk.path}: column 'lines' has no {name!r}; it holds lists of {items.type}")
+    values = (
+        cast(chunk.path, f"lines.{name}", pc.struct_field(items, name), kind) if known else pa.nulls(len(items), kind)
+    )
+    if required and values.null_count:
+        at = int(event[first_null(values)])
+        raise EventLogError(f"{chunk.path}: record {chunk.first + at + 1}: a line has no 'lines.{name}'")
+    return values
+
+
+def _line_reals(
+    chunk: Chunk, items: Any, event: NDArray[np.int64], name: str, required: bool = True
+) -> NDArray[np.float64]:
+    return numbers(_line_column(chunk, items, event, name, pa.float64(), required), 0.0, np.float64)
+
+
+def _typed(stream: str, **columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    dtypes: dict[str, Any] = {"kind": np.int8, "event_time_ms": np.int64, **STREAMS[stream][1]}
+    return {name: np.ascontiguousarray(columns[name], dtypes[name]) for name in dtypes}
+
+
+def _orders(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lines: _Lines) -> LogRows:
+    def total(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
+        return np.diff(sums[lines.first])
+
+    columns = _typed(
+        "orders",
+        kind=kinds,
+        event_time_ms=times,
+        value=total(lines.value),
+        units=total(lines.quantity),
+        lines=np.diff(lines.first) * FIXED_POINT,
+    )
+    return LogRows(chunk.columns["customer_id"], np.arange(len(chunk)), np.arange(len(chunk)), columns)
+
+
+def _order_lines(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lines: _Lines) -> LogRows:
+    columns = _typed(
+        "order_lines",
+        kind=kinds[lines.event],
+        event_time_ms=times[lines.event],
+        product=ids_of(lines.sku),
+        quantity=lines.quantity,
+        unit_price=lines.unit_price,
+    )
+    return LogRows(chunk.columns["customer_id"], lines.event, lines.event, columns)
+
+
+def _demand(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lines: _Lines) -> LogRows:
+    columns = _typed(
+        "demand",
+        kind=kinds[lines.event],
+        event_time_ms=times[lines.event],
+        quantity=lines.quantity,
+        value=lines.value,
+        customer=ids_of(chunk.columns["customer_id"])[lines.event],
+    )
+    location = pc.take(chunk.columns["location"], pa.array(lines.event))
+    items = pc.binary_join_element_wise(location, lines.sku, ":")
+    return LogRows(items, np.arange(len(items)), lines.event, columns)
+
+
+def _clicks(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    columns = _typed(
+        "clicks",
+        kind=kinds,
+        event_time_ms=times,
+        product=ids_of(chunk.columns["sku"]),
+        session=ids_of(chunk.columns["session_id"]),
+    )
+    return LogRows(chunk.columns["customer_id"], np.arange(len(chunk)), np.arange(len(chunk)), columns)
+
+
+def _inventory(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    held = chunk.columns
+    columns = _typed(
+        "inventory",
+        kind=kinds,
+        event_time_ms=times,
+        quantity=fixed(numbers(held["quantity"], 0.0, np.float64)),
+        expected_at_ms=numbers(held["expected_at_ms"], 0, np.int64),
+        reference=ids_of(held["purchase_order_id"]),
+        simulated=numbers(pc.cast(held["simulated"], pa.int8()), 0, np.int64),
+    )
+    items = pc.binary_join_element_wise(held["location"], held["sku"], ":")
+    return LogRows(items, np.arange(len(chunk)), np.arange(len(chunk)), columns)
+
+
+_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64]], LogRows]] = {
+    "clicks": _clicks,
+    "inventory": _inventory,
+}
+_ORDER_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64], _Lines], LogRows]] = {
+    "orders": _orders,
+    "order_lines": _order_lines,
+    "demand": _demand,
+}
+
+
+def _read(directory: Path, topic: str, streams: Sequence[str]) -> dict[str, Rows]:
+    parts: dict[str, list[LogRows]] = {stream: [] for stream in streams}
+    for chunk in chunks(topic_file(directory, topic), topic):
+        for stream, rows in rows_of_chunk(chunk, topic, streams).items():
+            parts[stream].append(rows)
+    return {stream: _joined(stream, found) for stream, found in parts.items()}
+
+
+def _joined(stream: str, parts: Sequence[LogRows]) -> Rows:
+    """All rows of known entities as one."""
+    empty = _typed(stream, **dict.fromkeys(("kind", "event_time_ms", *STREAMS[stream][1]), np.empty(0)))
+    columns = {name: [none] for name, none in empty.items()}
+    entities: list[str] = []
+    for part in parts:
+        texts = part.entities.to_pylist()
+        known = np.flatnonzero(numbers(pc.is_valid(part.entities), 0, np.bool_)[part.entity])
+        entities += [texts[i] for i in part.entity[known].tolist()]
+        for name, held in columns.items():
+            held.append(part.columns[name][known])
+    return Rows(stream, entities, {name: np.concatenate(held) for name, held in columns.items()})
 
 
 def read_orders(directory: Path) -> OrderHistory:
@@ -66,50 +281,23 @@ def read_orders(directory: Path) -> OrderHistory:
 
     Raises:
         FileNotFoundError: the directory has no orders.
+        EventLogError: the file does not hold orders.
     """
-    table = _table(directory, "orders").with_row_index("event")
-    kinds, times = _kinds(table, _ORDER_KINDS), table["event_time_ms"].to_numpy()
-    lines = table.select("event", "location", "lines").explode("lines").unnest("lines")
-    event = lines["event"].to_numpy().astype(np.int64)
-    raw: dict[str, NDArray[Any]] = {name: lines[name].to_numpy() for name in ("quantity", "unit_price", "discount")}
-    quantity, price = fixed(raw["quantity"]), fixed(raw["unit_price"])
-    value = line_values(raw["quantity"], raw["unit_price"], raw["discount"])
-    customers = table["customer_id"].to_list()
-    orders, order_lines = order_rows_of(customers, kinds, times, event, quantity, price, value, _hashes(lines["sku"]))
-    items = (lines["location"] + ":" + lines["sku"]).to_list()
-    demand = rows_of("demand", items, kind=kinds[event], event_time_ms=times[event], quantity=quantity, value=value)
-    return OrderHistory(orders, order_lines, demand)
+    found = _read(directory, "orders", ("orders", "order_lines", "demand"))
+    return OrderHistory(found["orders"], found["order_lines"], found["demand"])
 
 
 def read_clicks(directory: Path) -> Rows:
-    """All clicks of an event log."""
-    table = _table(directory, "clicks")
-    kinds = {kind.name.lower(): kind for kind in ClickKind}
-    return rows_of(
-        "clicks",
-        table["customer_id"].to_list(),
-        kind=_kinds(table, kinds),
-        event_time_ms=table["event_time_ms"].to_numpy(),
-        product=_hashes(table["sku"]),
-    )
+    """All clicks of an event log; raises as `read_orders`."""
+    return _read(directory, "clicks", ("clicks",))["clicks"]
 
 
 def read_inventory(directory: Path) -> Rows:
-    """All inventory events of an event log."""
-    table = _table(directory, "inventory")
-    kinds = {kind.name.lower(): kind for kind in InventoryKind}
-    return rows_of(
-        "inventory",
-        (table["location"] + ":" + table["sku"]).to_list(),
-        kind=_kinds(table, kinds),
-        event_time_ms=table["event_time_ms"].to_numpy(),
-        quantity=fixed(table["quantity"].fill_null(0.0).to_numpy()),
-        expected_at_ms=table["expected_at_ms"].fill_null(0).to_numpy(),
-        reference=_hashes(table["purchase_order_id"]),
-        simulated=table["simulated"].to_numpy().astype(np.int64),
-    )
+    """All inventory events of an event log; raises as `read_orders`."""
+    return _read(directory, "inventory", ("inventory",))["inventory"]
 
 
 def read_catalog(directory: Path) -> pl.DataFrame:
     """The catalog: sku, name, unit_price, lead_time_days and what else the topic's schema has."""
-    return _table(directory, "catalog")
+    path = topic_file(directory, "catalog")
+    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ndjson(path)

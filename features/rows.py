@@ -62,8 +62,8 @@ class InventoryKind(IntEnum):
 STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
     "orders": ("customer", {"value": np.int64, "units": np.int64, "lines": np.int64}),
     "order_lines": ("customer", {"product": np.uint64, "quantity": np.int64, "unit_price": np.int64}),
-    "clicks": ("customer", {"product": np.uint64}),
-    "demand": ("item", {"quantity": np.int64, "value": np.int64}),
+    "clicks": ("customer", {"product": np.uint64, "session": np.uint64}),
+    "demand": ("item", {"quantity": np.int64, "value": np.int64, "customer": np.uint64}),
     "inventory": (
         "item",
         {"quantity": np.int64, "expected_at_ms": np.int64, "reference": np.uint64, "simulated": np.int64},
@@ -109,7 +109,7 @@ class Rows:
 def rows_of(stream: str, entities: Sequence[str], **columns: Any) -> Rows:
     """Builds rows with the stream's dtypes; a missing or unknown column is an error.
 
-    >>> rows_of("clicks", ["7"], kind=[0], event_time_ms=[5], product=[9]).columns["product"].dtype
+    >>> rows_of("clicks", ["7"], kind=[0], event_time_ms=[5], product=[9], session=[0]).columns["product"].dtype
     dtype('uint64')
     """
     dtypes: dict[str, Any] = {"kind": np.int8, "event_time_ms": np.int64, **STREAMS[stream][1]}

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.aggregations.base import Slots, Times
+from features.aggregations.base import Slots, State, Times
+from features.layout import Layouts
 from features.rows import Rows
 from features.view import View
 
@@ -26,20 +27,26 @@ class EntityTable:
         entity: `customer` or `item`.
         views: the views to keep; all of them of this entity.
         max_entities: evict the least recently used beyond this many; one micro-batch's own entities always stay.
+        layouts: knows the layouts of records that another version wrote.
 
     Example:
         >>> from features.rows import rows_of
-        >>> from features.view import views_of
+        >>> from features.discovery import views_of
         >>> table = EntityTable("item", views_of("item"))
         >>> slots = table.admit_new(["w:A"])
-        >>> row = rows_of("demand", ["w:A"], kind=[0], event_time_ms=[86_400_000], quantity=[2000], value=[100])
+        >>> time, one = [86_400_000], [100]
+        >>> row = rows_of("demand", ["w:A"], kind=[0], event_time_ms=time, quantity=[2000], value=one, customer=[7])
         >>> table.fold(row)
+        {}
         >>> table.read("item_demand", slots, np.array([86_400_000]))["units_1d"].tolist()
         [2.0]
     """
 
-    def __init__(self, entity: str, views: Sequence[View], max_entities: int = 1_000_000) -> None:
+    def __init__(
+        self, entity: str, views: Sequence[View], max_entities: int = 1_000_000, layouts: Layouts | None = None
+    ) -> None:
         self.entity = entity
+        self.layouts = Layouts() if layouts is None else layouts
         self.views: Mapping[str, View] = {view.name: view for view in views}
         self.max_entities = max_entities
         self.keys: list[str | None] = [None] * _FIRST_CAPACITY
@@ -82,24 +89,41 @@ class EntityTable:
         for key, slot in zip(keys, slots.tolist(), strict=True):
             self._slot[key] = slot
             self.keys[slot] = key
-        for array in self.records.values():
-            array[slots] = np.zeros((), array.dtype)
+        for name, array in self.records.items():
+            array[slots] = self.views[name].blank
         self._used[slots] = self._batch
         return slots
 
     def admit(self, keys: Sequence[str], packed: Mapping[str, Sequence[bytes | None]]) -> Slots:
-        """Gives entities a slot and fills in records from the store; None, or another layout, starts anew.
+        """Gives entities a slot and fills in records from the store; None starts anew, another layout is migrated.
 
         Returns:
             Slots, int64 of shape (n,).
         """
-        slots = self.admit_new(keys)
+        # Unpacked first: that may ask the store for a layout, and fail, when no slot has been given yet.
+        found: dict[str, tuple[NDArray[np.intp], NDArray[np.void]]] = {}
         for name, blobs in packed.items():
-            view = self.views[name]
-            for slot, blob in zip(slots.tolist(), blobs, strict=True):
-                if blob is not None and _fits(view, blob):
-                    self.records[name][slot] = np.frombuffer(blob, view.dtype)[0]
+            held = [blob for blob in blobs if blob is not None]
+            if held:
+                index = np.flatnonzero([blob is not None for blob in blobs])
+                found[name] = index, self._unpacked(self.views[name], held)
+        slots = self.admit_new(keys)
+        for name, (index, records) in found.items():
+            self.records[name][slots[index]] = records
         return slots
+
+    def _unpacked(self, view: View, blobs: Sequence[bytes]) -> NDArray[np.void]:
+        size = view.dtype.itemsize
+        stamp = view.fingerprint.to_bytes(8, "little")
+        if all(len(blob) == size and blob[:8] == stamp for blob in blobs):
+            return np.frombuffer(b"".join(blobs), view.dtype)
+        fits = [len(blob) == size and blob[:8] == stamp for blob in blobs]
+        self.layouts.learn(int.from_bytes(b[:8], "little") for b, fit in zip(blobs, fits, strict=True) if not fit)
+        records = [
+            np.frombuffer(blob, view.dtype) if fit else self.layouts.migrate(view, blob)
+            for blob, fit in zip(blobs, fits, strict=True)
+        ]
+        return np.concatenate(records)
 
     def _make_room(self, n: int) -> None:
         over = len(self._slot) + n - self.max_entities
@@ -129,7 +153,7 @@ class EntityTable:
         self._free += range(2 * old - 1, old - 1, -1)
         self._used = np.concatenate([self._used, np.zeros(old, np.int64)])
         for name, array in self.records.items():
-            self.records[name] = np.concatenate([array, np.zeros(old, array.dtype)])
+            self.records[name] = np.concatenate([array, self.views[name].empty(old)])
 
     def forget(self, keys: Iterable[str] | None = None) -> None:
         """Drops entities (all of them where None) without writing; the store has what was committed."""
@@ -137,22 +161,34 @@ class EntityTable:
             if key in self._slot:
                 self._release(self._slot[key])
 
-    def fold(self, rows: Rows) -> None:
-        """Applies rows, whose entities are all in the table, to every view of their stream."""
+    def fold(self, rows: Rows) -> dict[str, int]:
+        """Applies rows, whose entities are all in the table, to every view of their stream.
+
+        Returns:
+            By view, how many rows came too late to be taken in; only where there are any.
+        """
+        late: dict[str, int] = {}
         if len(rows) == 0:
-            return
+            return late
         slots = self.slots_of(rows.entities)
         for view in self.views.values():
             if view.stream == rows.stream:
-                view.fold(self.records[view.name], slots, rows)
+                too_late = view.fold(self.records[view.name], slots, rows)
+                if too_late:
+                    late[view.name] = too_late
+        return late
 
     def read(self, view: str, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """All columns of a view at `slots` as of event times `as_of_ms`."""
         return self.views[view].read(self.records[view], slots, as_of_ms)
 
-    def part(self, view: str, aggregation: str) -> tuple[Any, Mapping[str, NDArray[Any]]]:
-        """An aggregation of a view, with its state arrays."""
-        return self.views[view].part(self.records[view], aggregation)
+    def part(self, view: str, aggregation: str, slots: Slots, as_of_ms: Times) -> tuple[Any, State, Slots]:
+        """An aggregation of a view with its state as of `as_of_ms`, and the slots in that state."""
+        return self.views[view].part(self.records[view], aggregation, slots, as_of_ms)
+
+    def raw(self, view: str, aggregation: str) -> State:
+        """The state arrays of an aggregation as they are stored, whatever has expired."""
+        return self.views[view].raw(self.records[view], aggregation)
 
     def event_time_ms(self, slots: Slots) -> NDArray[np.int64]:
         """The newest event time in any view of each entity, int64 of shape (n,)."""
@@ -164,9 +200,3 @@ class EntityTable:
         size = self.views[view].dtype.itemsize
         raw = self.records[view].view(np.uint8).reshape(-1, size)[slots].tobytes()
         return [raw[at : at + size] for at in range(0, len(raw), size)]
-
-
-def _fits(view: View, blob: bytes) -> bool:
-    if len(blob) != view.dtype.itemsize:
-        return False
-    return int.from_bytes(blob[:8], "little") == view.fingerprint

@@ -1,39 +1,62 @@
-"""Feature views: a declaration, its packed record layout, its fold and its read; and their discovery."""
+"""Feature views: a declaration, its packed record layout, its fold and its read."""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from features.aggregations.base import Aggregation, Slots, State, Times, kernel
+from features.aggregations.base import DAY_MS, Aggregation, Slots, State, Times, canonical, kernel
+from features.derived import Derived
 from features.rows import STREAMS, Rows
 
 #: Row streams that reach a partition in no given order, since records of several partitions meet in it.
 REPARTITIONED = frozenset({"demand"})
 
+#: What begins every packed record: the fingerprint of its layout, its newest event time, and its version: how many
+#: rows it has taken in (modulo 2³²).
+HEADER: tuple[tuple[str, str], ...] = (("layout", "<u8"), ("event_time_ms", "<i8"), ("version", "<u4"))
+_HEADER_BYTES = 20
+
 
 @kernel
-def _stamp(layout: Any, newest: Any, slots: Any, times: Any, fingerprint: Any) -> None:
+def _advance(newest: Any, slots: Any, times: Any, ttl_ms: int) -> bool:
+    """Moves `newest` on; says whether a row came more than `ttl_ms` after all that its entity had seen."""
+    expired = False
+    for i in range(slots.shape[0]):
+        s = slots[i]
+        if newest[s] > 0 and times[i] - newest[s] > ttl_ms:
+            expired = True
+        if times[i] > newest[s]:
+            newest[s] = times[i]
+    return expired
+
+
+@kernel
+def _lives(newest: Any, life: Any, slots: Any, times: Any, ttl_ms: int, out: Any) -> int:
+    """out[i]: how often the entity of row i has expired in this batch, at row i or before; returns the most."""
+    most = 0
+    for i in range(slots.shape[0]):
+        s = slots[i]
+        if newest[s] > 0 and times[i] - newest[s] > ttl_ms:
+            life[s] += 1
+            most = max(most, life[s])
+        if times[i] > newest[s]:
+            newest[s] = times[i]
+        out[i] = life[s]
+    return most
+
+
+@kernel
+def _stamp(layout: Any, version: Any, slots: Any, fingerprint: Any) -> None:
     for i in range(slots.shape[0]):
         s = slots[i]
         layout[s] = fingerprint
-        if times[i] > newest[s]:
-            newest[s] = times[i]
-
-
-def _canonical(parameter: object) -> str:
-    """The same text on every Python version; kinds are written as their numbers."""
-    if isinstance(parameter, tuple):
-        return ",".join(_canonical(p) for p in parameter)
-    return str(int(parameter)) if isinstance(parameter, int) else repr(parameter)
+        version[s] += np.uint32(1)
 
 
 def _pad(spec: list[Any], at: int, alignment: int) -> int:
@@ -53,18 +76,23 @@ class View:
         stream: the row stream it folds; that gives the entity.
         doc: one sentence for people.
         aggregations: the pieces of its state.
-        ttl_days: how long a record lives in the store after its last change.
+        ttl_days: in event time: a record whose newest event is older than this reads as missing, and an event after
+            that begins anew. The store removes it once nothing has been written for so long, plus its grace.
+        derived: columns made of other columns on read.
+        stale_after_days: a reader should know when the newest event is older than this; the TTL where None.
 
     Raises:
-        ValueError: an unknown stream, a name used twice, or an aggregation that needs an order of arrival on a
-            repartitioned stream.
+        ValueError: an unknown stream, a name used twice, a derived column of nothing, or an aggregation that needs an
+            order of arrival on a repartitioned stream.
     """
 
     name: str
     stream: str
     doc: str
     aggregations: tuple[Aggregation, ...]
-    ttl_days: int
+    ttl_days: float
+    derived: tuple[Derived, ...] = ()
+    stale_after_days: float | None = None
 
     def __post_init__(self) -> None:
         if self.stream not in STREAMS:
@@ -78,17 +106,42 @@ class View:
                 f"view {self.name!r}: {ordered} depend on the order of rows, which {self.stream!r} does not have; "
                 "use order-free aggregations (Count, Sum, Span, Tiles)"
             )
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        columns = [c for a in self.aggregations for c in (*a.describe(), *a.describe_lists())]
+        for derived in self.derived:
+            unknown = [c for c in (derived.left, derived.right) if c not in columns]
+            if unknown:
+                raise ValueError(
+                    f"view {self.name!r}: the derived column {derived.name!r} reads {unknown}, which do not come "
+                    f"before it; there are {columns}"
+                )
+            columns.append(derived.name)
+        twice = sorted({c for c in columns if columns.count(c) > 1})
+        if twice:
+            raise ValueError(f"view {self.name!r}: {twice} are columns of two things; rename one")
 
     @property
     def entity(self) -> str:
         """`customer` or `item`."""
         return STREAMS[self.stream][0]
 
+    @property
+    def ttl_ms(self) -> int:
+        """The time to live in ms."""
+        return int(self.ttl_days * DAY_MS)
+
+    @property
+    def stale_after_ms(self) -> int:
+        """From which age on a record is stale, in ms."""
+        return self.ttl_ms if self.stale_after_days is None else int(self.stale_after_days * DAY_MS)
+
     @functools.cached_property
     def dtype(self) -> np.dtype[np.void]:
-        """The packed record: layout fingerprint, newest event time, then each aggregation's fields."""
-        spec: list[Any] = [("layout", "<u8"), ("event_time_ms", "<i8")]
-        at = 16
+        """The packed record: the header, then each aggregation's fields."""
+        spec: list[Any] = list(HEADER)
+        at = _HEADER_BYTES
         for aggregation in self.aggregations:
             for field in aggregation.fields():
                 dtype = np.dtype(f"<{field.dtype}")
@@ -101,72 +154,132 @@ class View:
 
     @functools.cached_property
     def fingerprint(self) -> int:
-        """64 bits that change with the layout or with any parameter of an aggregation."""
+        """64 bits that change with the layout and with every parameter that shapes the state."""
         parts = [self.name, self.stream, str(self.dtype.itemsize)]
         for a in self.aggregations:
-            parts.append(type(a).__name__)
-            parts += [f"{f.name}={_canonical(getattr(a, f.name))}" for f in fields(a) if f.name != "doc"]
+            parts += [type(a).__name__, a.name, *(f"{n}={v}" for n, v in a.parameters().items())]
             parts += [repr(f) for f in a.fields()]
         return int(xxhash.xxh3_64_intdigest("\n".join(parts).encode()))
 
+    def column_fingerprint(self, aggregation: str) -> str:
+        """What a model that reads this aggregation was trained on: changes with all of its parameters, read or kept."""
+        part = self._aggregation(aggregation)
+        shown = [f"{name}={canonical(getattr(part, name))}" for name in sorted(part.read_only)]
+        kept = [f"{name}={value}" for name, value in part.parameters().items()]
+        parts = [self.name, self.stream, part.name, type(part).__name__, *kept, *shown]
+        return xxhash.xxh3_64_hexdigest("\n".join(parts).encode())
+
+    @functools.cached_property
+    def blank(self) -> NDArray[np.void]:
+        """A record in the initial state, of shape (1,)."""
+        record = np.zeros(1, dtype=self.dtype)
+        for aggregation in self.aggregations:
+            aggregation.init(self._state(record, aggregation))
+        return record
+
     def empty(self, capacity: int) -> NDArray[np.void]:
-        """Records in their initial state (zero bytes), of shape (capacity,)."""
-        return np.zeros(capacity, dtype=self.dtype)
+        """Records in their initial state, of shape (capacity,)."""
+        return np.repeat(self.blank, capacity)
+
+    def _aggregation(self, name: str) -> Aggregation:
+        for aggregation in self.aggregations:
+            if aggregation.name == name:
+                return aggregation
+        raise KeyError(f"view {self.name!r} has no aggregation {name!r}")
 
     def _state(self, records: NDArray[np.void], aggregation: Aggregation) -> State:
         return {f.name: records[f"{aggregation.name}.{f.name}"] for f in aggregation.fields()}
 
-    def fold(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> None:
-        """Applies rows in order to the records at `slots` (int64 of shape (n,)), in place."""
+    def fold(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
+        """Applies rows in order to the records at `slots` (int64 of shape (n,)), in place.
+
+        A row that comes more than the TTL after its entity's newest event finds the record in its initial state. On a
+        repartitioned stream, where rows come in no given order, records do not begin anew.
+
+        Returns:
+            How many rows came too late for one aggregation or more.
+        """
         times = rows.columns["event_time_ms"]
-        _stamp(records["layout"], records["event_time_ms"], slots, times, np.uint64(self.fingerprint))
-        for aggregation in self.aggregations:
-            aggregation.update(self._state(records, aggregation), slots, rows.columns)
+        newest = records["event_time_ms"]
+        before = newest[slots]
+        expired = _advance(newest, slots, times, self.ttl_ms)
+        if not expired or self.stream in REPARTITIONED:
+            return self._update(records, slots, rows)
+        newest[slots] = before
+        return self._fold_lives(records, slots, rows)
+
+    def _fold_lives(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
+        times = rows.columns["event_time_ms"]
+        life = np.empty(len(slots), np.int64)
+        scratch, count = records["event_time_ms"].copy(), np.zeros(len(records), np.int64)
+        most = _lives(scratch, count, slots, times, self.ttl_ms, life)
+        late = 0
+        for number in range(most + 1):
+            index = np.flatnonzero(life == number)
+            if number:
+                records[slots[index]] = self.blank
+            part = rows.take(index)
+            _advance(records["event_time_ms"], slots[index], part.columns["event_time_ms"], self.ttl_ms)
+            late += self._update(records, slots[index], part)
+        return late
+
+    def _update(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
+        _stamp(records["layout"], records["version"], slots, np.uint64(self.fingerprint))
+        late = [a.update(self._state(records, a), slots, rows.columns) for a in self.aggregations]
+        return max(late, default=0)
+
+    def as_of(self, records: NDArray[np.void], slots: Slots, as_of_ms: Times) -> tuple[NDArray[np.void], Slots]:
+        """The records as they count at `as_of_ms`: those that have expired by then are in their initial state.
+
+        Returns:
+            Records and the slots in them, int64 of shape (n,): those given where none has expired, else copies.
+        """
+        newest = records["event_time_ms"][slots]
+        expired = (newest > 0) & (as_of_ms - newest > self.ttl_ms)
+        if not expired.any():
+            return records, slots
+        alive = records[slots]
+        alive[expired] = self.blank
+        return alive, np.arange(len(slots), dtype=np.int64)
 
     def read(self, records: NDArray[np.void], slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """All columns of the records at `slots` as of event times `as_of_ms`, each float64 of shape (n,)."""
+        records, slots = self.as_of(records, slots, as_of_ms)
         out: dict[str, NDArray[np.float64]] = {}
         for aggregation in self.aggregations:
             out |= aggregation.read(self._state(records, aggregation), slots, as_of_ms)
+        for derived in self.derived:
+            out[derived.name] = derived.compute(out)
         return out
 
-    def part(self, records: NDArray[np.void], name: str) -> tuple[Any, State]:
-        """One aggregation by name with its state, for reads beyond plain columns."""
+    def read_lists(self, records: NDArray[np.void], slots: Slots, as_of_ms: Times) -> dict[str, NDArray[Any]]:
+        """All sequence columns of the records at `slots` as of `as_of_ms`, each of shape (n, its length)."""
+        records, slots = self.as_of(records, slots, as_of_ms)
+        out: dict[str, NDArray[Any]] = {}
         for aggregation in self.aggregations:
-            if aggregation.name == name:
-                return aggregation, self._state(records, aggregation)
-        raise KeyError(f"view {self.name!r} has no aggregation {name!r}")
+            out |= aggregation.read_lists(self._state(records, aggregation), slots, as_of_ms)
+        return out
+
+    def part(self, records: NDArray[np.void], name: str, slots: Slots, as_of_ms: Times) -> tuple[Any, State, Slots]:
+        """One aggregation by name, with its state and the slots in that state: for reads beyond plain columns."""
+        aggregation = self._aggregation(name)
+        records, slots = self.as_of(records, slots, as_of_ms)
+        return aggregation, self._state(records, aggregation), slots
+
+    def raw(self, records: NDArray[np.void], name: str) -> State:
+        """The state arrays of one aggregation as they are stored, whatever has expired."""
+        return self._state(records, self._aggregation(name))
 
     def describe(self) -> dict[str, str]:
         """Every column that `read` gives, with a sentence."""
         out: dict[str, str] = {}
         for aggregation in self.aggregations:
             out |= aggregation.describe()
+        return out | {derived.name: derived.doc for derived in self.derived}
+
+    def describe_lists(self) -> dict[str, str]:
+        """Every sequence column that `read_lists` gives, with a sentence."""
+        out: dict[str, str] = {}
+        for aggregation in self.aggregations:
+            out |= aggregation.describe_lists()
         return out
-
-
-@functools.cache
-def discover() -> Mapping[str, View]:
-    """All views: every module in `features/views/` has one, named VIEW.
-
-    >>> sorted(discover())[:2]
-    ['customer_clicks', 'customer_orders']
-    """
-    import features.views as package
-
-    found = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        view: View = importlib.import_module(f"features.views.{info.name}").VIEW
-        if view.name != info.name:
-            raise ValueError(f"features/views/{info.name}.py declares a view named {view.name!r}")
-        found[view.name] = view
-    return found
-
-
-def views_of(entity: str) -> list[View]:
-    """The views of an entity, in name order.
-
-    >>> [v.name for v in views_of("item")]
-    ['item_demand', 'item_stock']
-    """
-    return [view for _, view in sorted(discover().items()) if view.entity == entity]

@@ -118,7 +118,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         task: a key of `TASKS`.
         vector: the feature vector it reads.
         features: names of the numeric features in column order.
-        views: layout fingerprint of each feature view it was trained on.
+        reads: what it reads, as view.aggregation, with a fingerprint of how that was kept and read in training.
         sha256: of model.onnx.
         baseline: the score's expectation in log-odds or log-units; contributions add up from here.
         fallback: data for entities that the model cannot score.
@@ -129,7 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     task: Literal["reorder", "stockout", "next_best_offer"]
     vector: str
     features: list[str]
-    views: dict[str, str]
+    reads: dict[str, str]
     inputs: list[Tensor]
     outputs: list[Tensor]
     sha256: str

@@ -80,16 +80,16 @@ def _check_graph(manifest: Manifest, session: Session) -> None:
         )
 
 
-def check_features(manifest: Manifest, features: Sequence[str], views: Mapping[str, str]) -> None:
+def check_features(manifest: Manifest, features: Sequence[str], reads: Mapping[str, str]) -> None:
     """Refuses a model that was trained on other features than it would be fed.
 
     Args:
         manifest: of the model.
         features: names of the features in column order, as the engine has them.
-        views: layout fingerprints of the views, as the engine has them.
+        reads: `view.aggregation` to its fingerprint, as the engine has them.
 
     Raises:
-        ManifestError: names the columns and views that do not fit.
+        ManifestError: names the columns and aggregations that do not fit.
     """
     who = f"model {manifest.name} {manifest.version} does not fit its features"
     if manifest.features != list(features):
@@ -98,8 +98,8 @@ def check_features(manifest: Manifest, features: Sequence[str], views: Mapping[s
         detail = f"it needs {gone}, which are gone" if gone else ""
         detail += ("; " if gone and new else "") + (f"it does not know {new}" if new else "")
         raise ManifestError(f"{who}: {detail or 'the columns are in another order'}; train and release it again")
-    changed = [name for name, fingerprint in manifest.views.items() if views.get(name) != fingerprint]
+    changed = [name for name, fingerprint in manifest.reads.items() if reads.get(name) != fingerprint]
     if changed:
         raise ManifestError(
-            f"{who}: the feature views {changed} have changed since it was trained; train and release it again"
+            f"{who}: {changed} have changed in the feature views since it was trained; train and release it again"
         )

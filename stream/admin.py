@@ -73,6 +73,8 @@ def _wait_for_leaders(client: AdminClient, made: Mapping[str, int], timeout_s: f
 
 def _new_topic(topic: Topic, partitions: int, replication: int) -> Any:
     config = {"cleanup.policy": "compact"} if topic.compacted else {}
+    if topic.keep_days:
+        config["min.compaction.lag.ms"] = str(topic.keep_days * 86_400_000)
     if topic is DEAD_LETTERS:
         # A dead letter is its record and headers: larger than the largest record that the broker took in.
         config["max.message.bytes"] = str(MAX_RECORD_BYTES)

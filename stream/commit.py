@@ -2,7 +2,7 @@
 
 One micro-batch:
 
-1. decode; what cannot be taken in becomes a dead letter
+1. decode; what cannot be taken in becomes a dead letter; what was delivered before is dropped
 2. load the missing states of touched entities; fold only events at or past R
 3. score each touched entity once, after the fold (events at or past K count as touching)
 4. produce scores, alerts, demand records and dead letters
@@ -25,9 +25,9 @@ import msgspec
 
 from features.store import Record, Store, Write
 from features.store.base import bucket_of
-from features.view import discover
 from stream.deadletter import headers_of
 from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
+from stream.duplicates import drop_duplicates
 from stream.fold import Folded, State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
@@ -36,7 +36,7 @@ from stream.score import Results, Scoring
 from stream.sink import Sink
 from stream.topology import DEAD_LETTERS, DEMAND
 
-SCORE_TTL_S = 90 * 86_400
+SCORE_TTL_MS = 90 * 86_400_000
 
 Waiting = Callable[[Callable[[], Any]], Any]
 
@@ -47,6 +47,7 @@ class Commit:
     Args:
         state, ownership, scoring, store, sink, metrics: the parts.
         patiently: calls something that needs the store again and again while the store is unavailable.
+        grace_ms: how long the store keeps a feature record beyond its TTL.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Commit:
         sink: Sink,
         metrics: Metrics,
         patiently: Waiting,
+        grace_ms: int = 600_000,
     ) -> None:
+        self._grace_ms = grace_ms
         self._decoder, self._state, self._ownership = decoder, state, ownership
         self._scoring, self._sink, self._metrics = scoring, sink, metrics
         self._store: Store = state.store
@@ -74,6 +77,7 @@ class Commit:
             SinkFailed: the broker refused a record.
         """
         batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
+        batch = drop_duplicates(batch, self._ownership, self._metrics)
         folded = self._patiently(lambda: self._state.fold(batch, self._ownership))  # 2
         results = self._scoring.score(batch, folded, self._ownership, self._state)  # 3
         self._produce(batch, results)  # 4
@@ -124,27 +128,31 @@ class Commit:
         buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
         for record in records:
             buckets[bucket_of(record.entity, self._store.buckets)].append(record)
+        self._patiently(self._state.register)
         self._patiently(lambda: self._store.remember_names(ids.pending()))
         ids.saved()
-        for bucket, held in enumerate(buckets):
-            moves = self._ownership.moves(batch.next_offsets, bucket)
-            write = Write(bucket, moves, held)
-            self._patiently(lambda write=write: self._store.commit([write]))  # type: ignore[misc]
-            self._ownership.moved(moves, bucket)
+        erasures = self._ownership.erasures
+        writes = [
+            Write(bucket, self._ownership.moves(batch.next_offsets, bucket), held, erasures.get(bucket))
+            for bucket, held in enumerate(buckets)
+        ]
+        self._patiently(lambda: self._store.commit(writes))
+        for write in writes:
+            self._ownership.moved(write.fences, write.bucket)
 
     def _changed(self, folded: Folded) -> list[Record]:
         out = []
         for name, keys in folded.changed.items():
-            view = discover()[name]
+            view = self._state.views[name]
             table = self._state.tables[view.entity]
             entities = list(keys)
             blobs = table.pack(name, table.slots_of(entities))
-            ttl_s = view.ttl_days * 86_400
-            out += [Record("f", name, e, blob, ttl_s) for e, blob in zip(entities, blobs, strict=True)]
+            ttl_ms = view.ttl_ms + self._grace_ms
+            out += [Record("f", name, e, blob, ttl_ms) for e, blob in zip(entities, blobs, strict=True)]
         return out
 
     def _results(self, results: Results) -> list[Record]:
         encode = self._encode
-        out = [Record("s", model, key, encode(record), SCORE_TTL_S) for model, key, record in results.latest]
-        out += [Record("a", "supply", k, encode(state), SCORE_TTL_S) for k, state in results.alerts.items()]
+        out = [Record("s", model, key, encode(record), SCORE_TTL_MS) for model, key, record in results.latest]
+        out += [Record("a", "supply", k, encode(state), SCORE_TTL_MS) for k, state in results.alerts.items()]
         return out

@@ -44,7 +44,8 @@ CHUNK_ROWS = 4_096
 _KEYS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "catalog": lambda row: row["sku"],
     "offers": lambda row: row["offer_id"],
-    "orders": lambda row: row.get("customer_id"),
+    # A guest is no customer; the order's own id spreads guests evenly, and always to the same partition.
+    "orders": lambda row: row.get("customer_id") or row["order_id"],
     "clicks": lambda row: row["customer_id"],
     "inventory": lambda row: f"{row['location']}:{row['sku']}",
 }
@@ -55,7 +56,7 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         topic: the topic it belongs to.
-        key: the record key; null for orders of guests.
+        key: the record key; orders of guests have their order_id.
         value: the record as JSON.
         event_time_ms: event time; 0 for reference records (`catalog`, `offers`), which have none.
     """

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from features.aggregations.base import Slots
+from features.discovery import discover
 from features.ids import IdCache
+from features.layout import Layouts, layout_of
 from features.rows import STREAMS
-from features.store import Store, StoreUnavailable
+from features.store import Store, StoreUnavailable, Wanted
 from features.store.base import bucket_of
 from features.table import EntityTable
-from features.view import discover, views_of
+from features.view import View
 from stream.alerts import AlertState
 from stream.decode import Decoded, DecodedBatch
 from stream.metrics import Metrics
 from stream.microbatch import Feed, feeds_of
 from stream.ownership import Ownership
 from stream.watermark import Watermarks
+
+log = logging.getLogger(__name__)
 
 _ALERT = msgspec.json.Decoder(AlertState)
 
@@ -45,40 +50,84 @@ class State:
         store: where records are loaded from.
         max_entities: of each kind, kept in memory.
         late_after_ms: how far behind its partition an event counts as late.
+        views: what is kept; all that are found where None.
     """
 
-    def __init__(self, store: Store, max_entities: int, metrics: Metrics, late_after_ms: int = 3_600_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_entities: int,
+        metrics: Metrics,
+        late_after_ms: int = 3_600_000,
+        views: Mapping[str, View] | None = None,
+    ) -> None:
+        self.views = discover() if views is None else views
         self.store = store
         self.ids = IdCache()
-        self.tables = {e: EntityTable(e, views_of(e), max_entities) for e in ("customer", "item")}
+        self.layouts = Layouts(store)
+        self.tables = {
+            entity: EntityTable(
+                entity, [v for _, v in sorted(self.views.items()) if v.entity == entity], max_entities, self.layouts
+            )
+            for entity in ("customer", "item")
+        }
         self.alerts: dict[str, AlertState] = {}
         self._max = max_entities
         self._metrics = metrics
-        self._watermarks = Watermarks(late_after_ms)
+        self.watermarks = Watermarks(late_after_ms)
+        self._registered = False
+        self._migrated: dict[tuple[str, int], int] = {}
 
-    def load(self, entity: str, keys: Iterable[str]) -> None:
-        """Brings entities into the table, from the store where it has them: one read a view."""
-        table = self.tables[entity]
-        wanted = list(keys)
-        missing = table.missing(wanted)
-        if not missing:
+    def register(self) -> None:
+        """Tells the store what our records look like, once."""
+        if not self._registered:
+            self.store.remember_layouts({v.fingerprint: layout_of(v).encode() for v in self.views.values()})
+            self._registered = True
+
+    def load(self, wanted: Mapping[str, Iterable[str]]) -> None:
+        """Brings entities into their tables, from the store where it has them: one read for all.
+
+        Args:
+            wanted: entity keys by entity type.
+        """
+        asked: list[tuple[str, list[str], list[Wanted]]] = []
+        for entity, keys in wanted.items():
+            table = self.tables[entity]
+            missing = table.missing(keys)
+            if missing:
+                reads = [Wanted("f", view, missing) for view in table.views]
+                asked.append((entity, missing, reads + ([Wanted("a", "supply", missing)] if entity == "item" else [])))
+        if not asked:
             return
-        table.slots_of([key for key in wanted if key in table])  # used now: they must not make room for the others
-        packed = {view: self.store.load("f", view, missing) for view in table.views}
-        alerts = self.store.load("a", "supply", missing) if entity == "item" else []
-        slots = table.admit(missing, packed)
+        answers = iter(self.store.load_all([read for *_, reads in asked for read in reads]))
+        for entity, missing, reads in asked:
+            self._admit(entity, missing, {(r.kind, r.name): next(answers) for r in reads})
+        self._tell_migrations()
+
+    def _admit(self, entity: str, keys: list[str], found: dict[tuple[str, str], list[bytes | None]]) -> None:
+        table = self.tables[entity]
+        slots = table.admit(keys, {name: blobs for (kind, name), blobs in found.items() if kind == "f"})
         if entity == "customer":
             try:
                 self._learn_products(slots)
             except StoreUnavailable:
-                table.forget(missing)  # so that the next try loads them again, names too
+                table.forget(keys)  # so that the next try loads them again, names too
                 raise
         if len(self.alerts) > 2 * self._max:
             items = self.tables["item"]
             self.alerts = {key: state for key, state in self.alerts.items() if key in items}
-        for key, blob in zip(missing, alerts, strict=False):
+        for key, blob in zip(keys, found.get(("a", "supply"), ()), strict=False):
             if blob is not None:
                 self.alerts[key] = _ALERT.decode(blob)
+
+    def _tell_migrations(self) -> None:
+        for at, count in self.layouts.counts.items():
+            told = self._migrated.get(at, 0)
+            if told == 0 and count:
+                log.warning("%s", self.layouts.told[at])
+            if count > told:
+                self._metrics.migrated.labels(at[0]).inc(count - told)
+                self._migrated[at] = count
 
     def alert(self, item: str) -> AlertState:
         """The alert state of an item in the table."""
@@ -87,13 +136,13 @@ class State:
     def _learn_products(self, slots: Slots) -> None:
         """The names behind the product ids in the records of customers."""
         table = self.tables["customer"]
-        parts = (
-            ("customer_repertoire", "repertoire"),
-            ("customer_repertoire", "purchases"),
-            ("customer_clicks", "viewed"),
-        )
-        products = [table.part(view, part)[1]["product"][slots].ravel() for view, part in parts]
-        unknown = self.ids.unknown(np.concatenate(products))
+        products = [
+            table.raw(view.name, part.name)["product"][slots].ravel()
+            for view in table.views.values()
+            for part in view.aggregations
+            if any(f.name == "product" and f.dtype == "u8" for f in part.fields())
+        ]
+        unknown = self.ids.unknown(np.concatenate(products)) if products else []
         if unknown:
             self.ids.learn(self.store.names(unknown))
 
@@ -102,14 +151,15 @@ class State:
         for table in self.tables.values():
             table.forget()
         self.alerts.clear()
+        self.layouts.forget_unknown()
+        self._registered = False  # the store may have lost them
 
     def fold(self, batch: DecodedBatch, ownership: Ownership) -> Folded:
         """Loads and folds a micro-batch."""
         for table in self.tables.values():
             table.next_batch()
         folded = Folded({topic: feeds_of(decoded, self.ids) for topic, decoded in batch.topics.items()})
-        for entity in self.tables:
-            self.load(entity, _touched(folded, entity))
+        self.load({entity: _touched(folded, entity) for entity in self.tables})
         for topic, feeds in folded.feeds.items():
             self._mark(topic, batch.topics[topic])
             for feed in feeds:
@@ -118,11 +168,11 @@ class State:
 
     def _mark(self, topic: str, decoded: Decoded) -> None:
         times = np.fromiter((e.event_time_ms for e in decoded.events), np.int64, len(decoded.events))
-        late = self._watermarks.advance(topic, decoded.partitions, times)
+        late = self.watermarks.advance(topic, decoded.partitions, times)
         self._metrics.late.labels(topic).inc(late)
         self._metrics.records.labels(topic).inc(len(times))
         for partition in set(decoded.partitions):
-            newest = self._watermarks.newest[topic, partition]
+            newest = self.watermarks.newest[topic, partition]
             self._metrics.watermark.labels(topic, str(partition)).set(newest / 1000)
 
     def _fold_feed(self, topic: str, feed: Feed, ownership: Ownership, folded: Folded) -> None:
@@ -138,8 +188,9 @@ class State:
         if topic == "demand":
             self._metrics.duplicates.inc(n - int(keep.sum()))
         rows = feed.rows if keep.all() else feed.rows.take(np.flatnonzero(keep))
-        self.tables[STREAMS[rows.stream][0]].fold(rows)
-        for name, view in discover().items():
+        for view_name, too_late in self.tables[STREAMS[rows.stream][0]].fold(rows).items():
+            self._metrics.too_late.labels(topic, view_name).inc(too_late)
+        for name, view in self.views.items():
             if view.stream == rows.stream:
                 folded.changed.setdefault(name, {}).update(dict.fromkeys(rows.entities))
 

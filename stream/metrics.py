@@ -21,6 +21,18 @@ class Metrics:
         self.records = Counter("tidecast_records", "records taken in", ["topic"], registry=r)
         self.late = Counter("tidecast_late_events", "events far behind their partition", ["topic"], registry=r)
         self.dead = Counter("tidecast_dead_letters", "records not taken in", ["topic", "stage"], registry=r)
+        self.too_late = Counter(
+            "tidecast_too_late_rows",
+            "rows older than all that a view keeps: taken in, but for its windows",
+            ["topic", "view"],
+            registry=r,
+        )
+        self.duplicate_events = Counter(
+            "tidecast_duplicate_events", "events dropped, since their id came before", ["topic"], registry=r
+        )
+        self.migrated = Counter(
+            "tidecast_records_migrated", "records taken over from another version of a view", ["view"], registry=r
+        )
         self.duplicates = Counter("tidecast_demand_duplicates", "demand records folded before", registry=r)
         self.published = Counter("tidecast_published", "records published", ["topic"], registry=r)
         self.scores = Counter("tidecast_scores", "entities scored", ["model"], registry=r)

@@ -102,6 +102,10 @@ def _times(events: Sequence[Any]) -> NDArray[np.int64]:
     return np.fromiter((e.event_time_ms for e in events), np.int64, len(events))
 
 
+def _hash_or_0(text: str | None) -> int:
+    return 0 if text is None else hash64(text)
+
+
 def _orders(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
     flat = [(i, line) for i, event in enumerate(events) for line in event.lines]
@@ -140,6 +144,7 @@ def _clicks(batch: Decoded, ids: IdCache) -> list[Feed]:
         kind=_kinds(events),
         event_time_ms=_times(events),
         product=products,
+        session=np.fromiter(map(_hash_or_0, (e.session_id for e in events)), np.uint64, len(events)),
     )
     return [_feed(batch, rows)]
 
@@ -158,6 +163,7 @@ def _demand(batch: Decoded, ids: IdCache) -> list[Feed]:
         event_time_ms=_times(events),
         quantity=fixed(quantity),
         value=line_values(quantity, price, np.zeros(n)),
+        customer=np.fromiter(map(_hash_or_0, (e.customer_id for e in events)), np.uint64, n),
     )
     position = np.fromiter((e.source_offset * LINES + e.line for e in events), np.int64, n)
     source = np.fromiter((e.source_partition for e in events), np.int64, n)
@@ -166,7 +172,6 @@ def _demand(batch: Decoded, ids: IdCache) -> list[Feed]:
 
 def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
-    references = (getattr(e, "purchase_order_id", None) for e in events)
     rows = rows_of(
         "inventory",
         [item_key(e) for e in events],
@@ -174,7 +179,9 @@ def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
         event_time_ms=_times(events),
         quantity=fixed([getattr(e, "quantity", 0.0) for e in events]),
         expected_at_ms=[getattr(e, "expected_at_ms", 0) for e in events],
-        reference=np.fromiter((0 if r is None else hash64(r) for r in references), np.uint64, len(events)),
+        reference=np.fromiter(
+            (_hash_or_0(getattr(e, "purchase_order_id", None)) for e in events), np.uint64, len(events)
+        ),
         simulated=[int(e.simulated) for e in events],
     )
     return [_feed(batch, rows)]

@@ -7,7 +7,7 @@ or past K. (DESIGN, "Exactly once, across Kafka and Redis".)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,20 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import kernel
+from features.duplicates import Seen
 from features.store import Fence, FenceMove
 from stream.microbatch import Feed
+from stream.topology import DEMAND
 
 Partition = tuple[str, int]
 
 
 @dataclass(slots=True)
 class Owned:
-    """One input partition: K, and the fence of every bucket."""
+    """One input partition: K, and the fence and the lately seen event ids of every bucket."""
 
     published_to: int
     epochs: list[int]
     folded_to: list[int | None]
     sources: list[dict[int, int]]
+    seen: list[Seen]
 
     @property
     def begin(self) -> int:
@@ -49,10 +52,18 @@ def fresh_positions(rows: Any, sources: Any, positions: Any, newest: Any) -> Any
 
 @dataclass
 class Ownership:
-    """The partitions at hand."""
+    """The partitions at hand.
+
+    Args:
+        buckets: of the store.
+        duplicate_horizon: for how many events of a partition an event id is remembered; 0: not at all.
+    """
 
     buckets: int
+    duplicate_horizon: int = 0
     owned: dict[Partition, Owned] = field(default_factory=dict)
+    #: How many entities had been erased from each bucket when caches began to fill.
+    erasures: dict[int, int] = field(default_factory=dict)
 
     def take(self, partition: Partition, published_to: int, fences: list[Fence]) -> Owned:
         """Notes a claimed partition. `published_to` is K."""
@@ -61,14 +72,30 @@ class Ownership:
             [f.epoch for f in fences],
             [f.next_offset for f in fences],
             [dict(f.sources) for f in fences],
+            [Seen(self._horizon(partition[0]), f.seen) for f in fences],
         )
         self.owned[partition] = owned
+        for bucket, fence in enumerate(fences):
+            self.erasures.setdefault(bucket, fence.erasures)
         return owned
+
+    def _horizon(self, topic: str) -> int:
+        """Of one bucket. Demand needs none: its source positions say what has been folded."""
+        if topic == DEMAND.name or self.duplicate_horizon == 0:
+            return 0
+        return max(self.duplicate_horizon // self.buckets, 64)
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forgets partitions that were revoked."""
         for partition in partitions:
             self.owned.pop(partition, None)
+        if not self.owned:
+            self.erasures.clear()
+
+    def first_of_its_id(self, topic: str, partition: int, offset: int, event_id: int, bucket: int) -> bool:
+        """Whether an event is no duplicate of one before it; `event_id` is from `features.duplicates.event_ids`."""
+        owned = self.owned[topic, partition]
+        return owned.seen[bucket].take_in(event_id, offset, owned.folded_to[bucket] or 0)
 
     def foldable(self, topic: str, feed: Feed, bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows of a feed are not in the state yet, bool of shape (n,); notes the source positions it lets by.
@@ -137,11 +164,15 @@ class Ownership:
                     have,
                     max(following, have or 0),
                     owned.sources[bucket],
+                    owned.seen[bucket].patches(),
+                    owned.seen[bucket].anew,
                 )
             )
         return out
 
-    def moved(self, moves: list[FenceMove], bucket: int) -> None:
+    def moved(self, moves: Sequence[FenceMove], bucket: int) -> None:
         """Notes fences that the store has moved."""
         for move in moves:
-            self.owned[move.topic, move.partition].folded_to[bucket] = move.next_offset
+            owned = self.owned[move.topic, move.partition]
+            owned.folded_to[bucket] = move.next_offset
+            owned.seen[bucket].written()

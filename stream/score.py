@@ -16,13 +16,14 @@ from stream.alerts import AlertState, advance, restate
 from stream.decode import DecodedBatch
 from stream.errors import UsageError
 from stream.events import SourceOffset, StockoutScore
+from stream.featurelog import FeatureLog
 from stream.fold import Folded, State
 from stream.metrics import Metrics
 from stream.ownership import Ownership
 from stream.reference import Reference
 from stream.scorers import NextBestOfferScorer, ReorderScorer, Scorer, StockoutScorer, Touched
 from stream.settings import ModelSettings
-from stream.topology import CONSUMED, SUPPLY_ALERTS
+from stream.topology import CONSUMED, FEATURE_LOG, SUPPLY_ALERTS
 
 #: Which scorer runs a model's task.
 SCORERS: dict[str, type[Scorer]] = {
@@ -65,7 +66,7 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
         for name in SCORERS:
             model = load(directory, name, settings.versions.get(name))
             wanted = contract(model.manifest.vector)
-            check_features(model.manifest, wanted.features, wanted.views)
+            check_features(model.manifest, wanted.features, wanted.reads)
             models[name] = model
     except ManifestError as error:
         raise UsageError(f"{error} (see `tidecast models list`)") from error
@@ -76,8 +77,14 @@ class Scoring:
     """Runs the scorers over what a micro-batch touched."""
 
     def __init__(
-        self, models: dict[str, Model], reference: Reference, settings: ModelSettings, metrics: Metrics
+        self,
+        models: dict[str, Model],
+        reference: Reference,
+        settings: ModelSettings,
+        metrics: Metrics,
+        log: FeatureLog | None = None,
     ) -> None:
+        self._log = FeatureLog(0.0) if log is None else log
         self.scorers = {name: SCORERS[name](model, reference, settings) for name, model in models.items()}
         self._metrics = metrics
 
@@ -96,12 +103,16 @@ class Scoring:
             table = state.tables[scorer.entity]
             slots = table.slots_of(keys)
             where = [[sources[topic][key] for topic in touching if key in sources[topic]] for key in keys]
-            scored = scorer.score(table, Touched(keys, slots, _as_of(table, slots, scorer), where))
+            touched = Touched(keys, slots, _as_of(table, slots, scorer), where)
+            scored, rows = scorer.score(table, touched)
+            logged = self._log.vectors(scorer, touched, scored, rows, batch, ownership)
             self._metrics.scores.labels(name).inc(len(scored))
             unsure = {key for t in touching for feed in folded.feeds[t] for key in ownership.unsure(t, feed)}
-            for (key, record), source in zip(scored, where, strict=True):
+            for i, ((key, record, _), source) in enumerate(zip(scored, where, strict=True)):
                 new = any(ownership.publishable(s.topic, s.partition, s.offset) for s in source)
                 results.add(scorer, key, record, new)
+                if new and i in logged:
+                    results.published.append((FEATURE_LOG.name, key, logged[i]))
                 if isinstance(record, StockoutScore):
                     _alert(key, record, state, results, new, key in unsure)
         return results
@@ -112,7 +123,7 @@ def _as_of(table: EntityTable, slots: Slots, scorer: Scorer) -> Times:
 
     Those alone: how records of other topics came in between is not the same in every run, and must not show in a score.
     """
-    times = [table.records[view]["event_time_ms"][slots] for view in scorer.model.manifest.views]
+    times = [table.records[view]["event_time_ms"][slots] for view in scorer.views]
     return np.asarray(np.maximum.reduce(times))
 
 

@@ -45,10 +45,13 @@ class KafkaSettings(_Section):
 class StoreSettings(_Section):
     """Redis or Valkey."""
 
-    url: str = Field("redis://localhost:6379/0", description="redis://, rediss:// or unix://")
+    url: str = Field(
+        "redis://localhost:6379/0", description="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+    )
     namespace: str = Field("tidecast", pattern=r"^[^\s:{}]+$", description="prefix of every key")
     buckets: Annotated[int, Field(ge=1, le=1024, description="hash-tag buckets; fixed for a namespace's life")] = 1
     timeout_s: Annotated[float, Field(gt=0, description="how long to wait for an answer")] = 5.0
+    expiry_grace_s: Annotated[float, Field(ge=0, description="records are removed this long after their TTL")] = 600.0
 
 
 class WorkerSettings(_Section):
@@ -60,6 +63,9 @@ class WorkerSettings(_Section):
     commit_interval_ms: Annotated[int, Field(ge=1, description="offsets are committed every")] = 1_000
     max_future_skew_ms: Annotated[int, Field(ge=0, description="events further ahead are dead letters")] = 300_000
     max_record_bytes: Annotated[int, Field(ge=1, description="larger records are dead letters")] = 1_000_000
+    duplicate_horizon: Annotated[
+        int, Field(ge=0, le=1_000_000, description="events of a partition for which an event id is remembered; 0: off")
+    ] = 8_192
     late_after_ms: Annotated[int, Field(ge=0, description="events this far behind their partition count as late")] = (
         3_600_000
     )
@@ -75,6 +81,14 @@ class ModelSettings(_Section):
     reorder_products: Annotated[int, Field(ge=1, le=32, description="products a customer's reorder score lists")] = 10
     reasons: Annotated[int, Field(ge=0, le=10, description="reasons a score gives")] = 3
     service_level: Annotated[float, Field(gt=0, lt=1, description="for suggested order quantities")] = 0.95
+
+
+class FeatureLogSettings(_Section):
+    """The topic `feature-log`, which `tidecast parity` recomputes."""
+
+    share: Annotated[float, Field(ge=0, le=1, description="share of the scored vectors that are logged; 0: none")] = (
+        0.01
+    )
 
 
 class MetricsSettings(_Section):
@@ -93,6 +107,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
     models: ModelSettings = ModelSettings()
+    feature_log: FeatureLogSettings = FeatureLogSettings()
     metrics: MetricsSettings = MetricsSettings()
 
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from stream.events import (
     ClickEvent,
     DemandEvent,
+    FeatureVector,
     InventoryEvent,
     NextBestOffers,
     Offer,
@@ -42,7 +43,7 @@ class Topic:
         record: the type of its records; None where records are others' bytes.
         doc: one sentence.
         copartition: `customer`, `item` or None; equal ones have equal partition counts.
-        compacted: the last record a key is kept for ever.
+        compacted: the last record a key is kept for ever, and all others for `keep_days` at least.
         models: which models score the entity that a record touches.
     """
 
@@ -53,6 +54,7 @@ class Topic:
     doc: str
     copartition: Literal["customer", "item"] | None = None
     compacted: bool = False
+    keep_days: int = 0
     models: tuple[str, ...] = ()
 
 
@@ -106,6 +108,15 @@ STOCKOUT_SCORES = Topic(
 SUPPLY_ALERTS = Topic(
     "supply-alerts", "out", "location:sku", SupplyAlert, "Items at risk: raised, escalated, resolved.", compacted=True
 )
+FEATURE_LOG = Topic(
+    "feature-log",
+    "out",
+    "customer_id or location:sku",
+    FeatureVector,
+    "A share of the feature vectors that were scored, for `tidecast parity`.",
+    compacted=True,  # so that a tombstone erases an entity
+    keep_days=7,
+)
 DEAD_LETTERS = Topic(
     "dead-letters", "out", "the original key", None, "Records that could not be taken in, with their original bytes."
 )
@@ -115,7 +126,7 @@ CONSUMED = (ORDERS, CLICKS, DEMAND, INVENTORY)
 #: What every worker reads whole.
 REFERENCE = (CATALOG, OFFERS)
 #: What a worker publishes, beside `demand`.
-PUBLISHED = (REORDER_SCORES, NEXT_BEST_OFFERS, STOCKOUT_SCORES, SUPPLY_ALERTS, DEAD_LETTERS)
+PUBLISHED = (REORDER_SCORES, NEXT_BEST_OFFERS, STOCKOUT_SCORES, SUPPLY_ALERTS, FEATURE_LOG, DEAD_LETTERS)
 TOPICS: dict[str, Topic] = {t.name: t for t in (*CONSUMED, *REFERENCE, *PUBLISHED)}
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.discovery import views_of
 from features.rows import STREAMS, rows_of
 from features.table import EntityTable
 from features.vectors.next_best_offer import offer_rows
 from features.vectors.reorder import reorder_rows
 from features.vectors.stockout import stockout_rows
-from features.view import views_of
 from stream.ownership import fresh_positions
 
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from features.store import FenceConflict, Record, Store, StoreUnavailable, Write
+from features.store import FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
-from stream.commit import SCORE_TTL_S, Commit
+from stream.commit import SCORE_TTL_MS, Commit
 from stream.deadletter import headers_of
 from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
+from stream.featurelog import FeatureLog
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
@@ -57,7 +58,7 @@ class Worker:
         self._stop = threading.Event()
         worker = settings.worker
         self._state = State(store, worker.max_entities, metrics, worker.late_after_ms)
-        self._ownership = Ownership(store.buckets)
+        self._ownership = Ownership(store.buckets, worker.duplicate_horizon)
         self._reference = Reference(self._state.ids)
         self._reader = TopicReader(settings.kafka, [t.name for t in REFERENCE])
         self._sink = Sink(settings.kafka)
@@ -65,11 +66,13 @@ class Worker:
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
             self._ownership,
-            Scoring(models, self._reference, settings.models, metrics),
+            Scoring(models, self._reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
             self._sink,
             metrics,
             self._patiently,
+            int(settings.store.expiry_grace_s * 1000),
         )
+        self._ticked: dict[Partition, int] = {}
         self._source: Source | None = None
         self._turned = time.monotonic()
 
@@ -134,9 +137,22 @@ class Worker:
         assert self._source is not None
         try:
             self._commit.commit(self._source.commit)
+            self._tick()
         except CommitRefused as error:
             # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)
+
+    def _tick(self) -> None:
+        """Tells readers of the store how far event time has come; without a store they will hear of it later."""
+        newest = self._state.watermarks.newest
+        moved = {p: t for p, t in newest.items() if p in self._ownership.owned and self._ticked.get(p) != t}
+        if moved:
+            wall_ms = int(time.time() * 1000)
+            try:
+                self._store.tick({f"{topic}:{p}": Tick(t, wall_ms) for (topic, p), t in moved.items()})
+                self._ticked |= moved
+            except StoreUnavailable as error:
+                log.warning("the clock was not written: %s", error)
 
     def _refer(self, record: RecordLike) -> None:
         """Takes in reference data; what cannot be taken in becomes a dead letter once, though every worker reads it."""
@@ -152,7 +168,7 @@ class Worker:
                 letter = DeadLetter(topic, partition, offset, record.key(), record.value(), stage, reason, headers)
                 self._sink.produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
                 self._sink.flush()
-                told = Record("d", "reference", at, b"1", SCORE_TTL_S)
+                told = Record("d", "reference", at, b"1", SCORE_TTL_MS)
                 write = Write(bucket_of(at, self._store.buckets), [], [told])
                 self._patiently(lambda: self._store.commit([write]))
 
@@ -182,6 +198,8 @@ class Worker:
         self._state.forget()
         self._state.ids.save_again()
         self._commit.abandon()
+        self._ownership.erasures.clear()
+        self._ticked.clear()
         held = list(self._ownership.owned)
         for partition in held:
             newest = max(f.epoch for f in self._patiently(functools.partial(self._store.fences, *partition)))

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from features.discovery import discover, views_of
 from features.eventlog import read_clicks, read_inventory, read_orders
 from features.rows import STREAMS, Rows
 from features.store.redis import RedisStore
 from features.table import EntityTable
-from features.view import discover, views_of
 from stream.admin import GroupProgress, create_topics
 from stream.embedded import Embedded, wait_for
 from stream.settings import Settings, load

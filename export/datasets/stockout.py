@@ -60,7 +60,7 @@ def build(log: Log, from_ms: int, until_ms: int, test_from_ms: int, seed: int, s
         share: of rows before the test that are kept.
 
     Returns:
-        features float32 (n, 16); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
+        features float32 (n, 15); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
         same number of days before (for the seasonal naive baseline); as_of_ms int64 (n,).
     """
     rng = np.random.default_rng(seed)
@@ -84,9 +84,9 @@ def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDe
     slots = day.table.slots_of(keys)
     as_of = np.full(len(keys), day.as_of_ms, np.int64)
     rows = stockout_rows(day.table, slots, as_of, horizon.astype(np.float64))
-    tiles, state = day.table.part("item_demand", "units")
+    tiles, state, at = day.table.part("item_demand", "units", slots, as_of)
     back = np.zeros((len(keys), 1), np.int64)
-    recent = tiles.sums(state, slots, as_of, back, (horizon - 1)[:, None])[:, 0]
+    recent = tiles.sums(state, at, as_of, back, (horizon - 1)[:, None])[:, 0]
     return {
         "features": rows.features,
         "horizon_days": horizon,

@@ -1,6 +1,6 @@
 """Aggregations: one file each, with its state layout, its compiled update loop and its read.
 
-Every aggregation starts from a record of zero bytes and applies rows one after another, so that
+Every aggregation starts from its initial state and applies rows one after another, so that
 *fold(a + b) == fold(b) after fold(a)*, bit for bit. `order_free` says that it also does not matter in which order
 rows arrive; views on repartitioned topics take only those, because there the order of arrival is not given.
 """
@@ -8,9 +8,15 @@ rows arrive; views on repartitioned topics take only those, because there the or
 from features.aggregations.base import Aggregation, Field
 from features.aggregations.count import Count
 from features.aggregations.decayed import Decayed
+from features.aggregations.distinct import Distinct
 from features.aggregations.gap import Gap
+from features.aggregations.last import Last
+from features.aggregations.max import Max
+from features.aggregations.mean import Mean
+from features.aggregations.min import Min
 from features.aggregations.recent import Recent
 from features.aggregations.repertoire import Repertoire
+from features.aggregations.session import Session
 from features.aggregations.span import Span
 from features.aggregations.stock import StockPosition
 from features.aggregations.sum import Sum
@@ -20,10 +26,16 @@ __all__ = [
     "Aggregation",
     "Count",
     "Decayed",
+    "Distinct",
     "Field",
     "Gap",
+    "Last",
+    "Max",
+    "Mean",
+    "Min",
     "Recent",
     "Repertoire",
+    "Session",
     "Span",
     "StockPosition",
     "Sum",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, cast
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -46,6 +46,17 @@ def kinds_mask(kinds: Iterable[int]) -> int:
     return sum(1 << int(kind) for kind in set(kinds))
 
 
+def canonical(parameter: object) -> str:
+    """A parameter as text that is the same on every Python version; kinds are written as their numbers.
+
+    >>> canonical((1, "value", None, 30.0))
+    "1,'value',None,30.0"
+    """
+    if isinstance(parameter, tuple):
+        return ",".join(canonical(p) for p in parameter)
+    return str(int(parameter)) if isinstance(parameter, int) else repr(parameter)
+
+
 @dataclass(frozen=True)
 class Aggregation(ABC):
     """A named piece of a view's state.
@@ -54,22 +65,36 @@ class Aggregation(ABC):
         name: prefix of its fields and of the columns it reads out.
         doc: one sentence for people.
         where: the row kinds it takes in.
+        was: earlier names; records that were written under one of them keep this state.
     """
 
     name: str
     doc: str
     where: tuple[int, ...]
+    was: tuple[str, ...] = field(default=(), kw_only=True)
 
     #: True where the state does not depend on the order in which rows arrive.
-    order_free = False
+    order_free: ClassVar[bool] = False
+    #: What cancellations and returns do to it: a sentence for its page in the docs.
+    undone: ClassVar[str] = "Cancellations and returns take no part: what was added stays."
+    #: Parameters that change only what is read, not what is kept.
+    read_only: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def fields(self) -> list[Field]:
         """The state's layout; field names carry no prefix."""
 
+    def init(self, state: State) -> None:
+        """Sets the initial state of all records in `state`, which are zero bytes; those are the initial state here."""
+        return
+
     @abstractmethod
-    def update(self, state: State, slots: Slots, columns: Columns) -> None:
-        """Applies rows one after another. `slots[i]` is the record of row i."""
+    def update(self, state: State, slots: Slots, columns: Columns) -> int:
+        """Applies rows one after another. `slots[i]` is the record of row i.
+
+        Returns:
+            How many of the rows came too late to be taken in.
+        """
 
     @abstractmethod
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
@@ -78,6 +103,38 @@ class Aggregation(ABC):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """The columns that `read` gives, each with a sentence and its unit."""
+
+    def read_lists(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[Any]]:
+        """Columns that hold a sequence an entity, each of shape (n, length); most aggregations have none."""
+        return {}
+
+    def describe_lists(self) -> dict[str, str]:
+        """The columns that `read_lists` gives, each with a sentence and its unit."""
+        return {}
+
+    def parameters(self) -> dict[str, str]:
+        """What shapes the state: every parameter but names, words and those that are `read_only`."""
+        skipped = {"name", "doc", "was", *self.read_only}
+        return {f.name: canonical(getattr(self, f.name)) for f in fields(self) if f.name not in skipped}
+
+    def carry(self, old: Mapping[str, str], source: State, target: State) -> bool:
+        """Takes over the state of a record that another version of the view wrote; called only for the same type.
+
+        Args:
+            old: the parameters it was written with.
+            source: its fields, one record.
+            target: the fields of a record in the initial state, one record.
+
+        Returns:
+            Whether the state could be kept; here: if nothing that shapes it has changed.
+        """
+        if old != self.parameters() or source.keys() != target.keys():
+            return False
+        if any(source[name].shape != target[name].shape for name in target):
+            return False
+        for name in target:
+            target[name][...] = source[name]
+        return True
 
     @property
     def mask(self) -> int:

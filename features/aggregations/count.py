@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,16 @@ class Count(Aggregation):
 
     minus: tuple[int, ...] = ()
     order_free = True
+    undone: ClassVar[str] = "The kinds in `minus` take one off each, exactly, whatever the order they come in."
 
     def fields(self) -> list[Field]:
         """One signed integer: with late order, a subtraction may come before its addition."""
         return [Field("n", "i4")]
 
-    def update(self, state: State, slots: Slots, columns: Columns) -> None:
+    def update(self, state: State, slots: Slots, columns: Columns) -> int:
         """Adds or subtracts one a row."""
         _update(state["n"], slots, columns["kind"], self.mask, kinds_mask(self.minus))
+        return 0
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """The count."""

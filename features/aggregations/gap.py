@@ -1,6 +1,8 @@
 """Gap: mean and deviation of the time between events, by Welford's method (no E[x²] − E[x]² cancellation).
 
-Rows at or before the last event time add no gap: a late event cannot be inserted between two gaps already folded.
+Gaps between ordered times add up to the span from the first to the last, so the mean is exact at any number of events.
+Times are whole seconds. Rows at or before the last event time add no gap: a late event cannot be inserted between two
+gaps already folded.
 
 Source: B. P. Welford, Technometrics 4 (1962), 419-420.
 """
@@ -8,61 +10,68 @@ Source: B. P. Welford, Technometrics 4 (1962), 419-420.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import DAY_MS, Aggregation, Columns, Field, Slots, State, Times, kernel
 
+_DAY_S = float(DAY_MS // 1000)
+
 
 @kernel
 def _update(
-    last: Any, n: Any, mean: Any, m2: Any, slots: Any, kinds: Any, times: Any, mask: int, day_ms: float
+    m2: Any, first: Any, last: Any, n: Any, slots: Any, kinds: Any, times: Any, mask: int, day_s: float
 ) -> None:
     for i in range(slots.shape[0]):
         if mask & (1 << kinds[i]):
             s = slots[i]
-            t = times[i]
-            if last[s] == 0:
-                last[s] = t
-            elif t > last[s]:
-                gap = (t - last[s]) / day_ms
-                n[s] += 1
-                delta = gap - mean[s]
-                mean[s] += delta / n[s]
-                m2[s] += delta * (gap - mean[s])
-                last[s] = t
+            now = times[i] // 1000
+            start, before, gaps = np.int64(first[s]), np.int64(last[s]), np.int64(n[s])
+            if start == 0:
+                first[s] = now
+                last[s] = now
+            elif now > before:
+                gap = (now - before) / day_s
+                old = (before - start) / day_s / gaps if gaps > 0 else 0.0
+                new = (now - start) / day_s / (gaps + 1)
+                m2[s] += (gap - old) * (gap - new)
+                n[s] = gaps + 1
+                last[s] = now
 
 
 @dataclass(frozen=True)
 class Gap(Aggregation):
     """Statistics of the days between consecutive rows of the kinds `where`."""
 
-    def fields(self) -> list[Field]:
-        """Last event time, number of gaps, running mean and sum of squared deviations (days)."""
-        return [Field("last_ms", "i8"), Field("mean", "f8"), Field("m2", "f8"), Field("n", "u4")]
+    undone: ClassVar[str] = "Cancellations and returns take no part: an order that was undone keeps its place."
 
-    def update(self, state: State, slots: Slots, columns: Columns) -> None:
+    def fields(self) -> list[Field]:
+        """Sum of squared deviations (days²), first and last event time in whole seconds, and number of gaps."""
+        return [Field("m2", "f8"), Field("first_s", "u4"), Field("last_s", "u4"), Field("n", "u4")]
+
+    def update(self, state: State, slots: Slots, columns: Columns) -> int:
         """One Welford step a gap."""
         _update(
-            state["last_ms"],
-            state["n"],
-            state["mean"],
             state["m2"],
+            state["first_s"],
+            state["last_s"],
+            state["n"],
             slots,
             columns["kind"],
             columns["event_time_ms"],
             self.mask,
-            float(DAY_MS),
+            _DAY_S,
         )
+        return 0
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """Mean gap (NaN before the second row) and its standard deviation (NaN before the third)."""
         n = state["n"][slots].astype(np.float64)
-        mean = np.where(n > 0, state["mean"][slots], np.nan)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            deviation = np.where(n > 1, np.sqrt(state["m2"][slots] / np.maximum(n - 1, 1)), np.nan)
+        span = state["last_s"][slots].astype(np.int64) - state["first_s"][slots].astype(np.int64)
+        mean = np.where(n > 0, span / _DAY_S / np.maximum(n, 1), np.nan)
+        deviation = np.where(n > 1, np.sqrt(state["m2"][slots] / np.maximum(n - 1, 1)), np.nan)
         return {f"{self.name}_mean_days": mean, f"{self.name}_std_days": deviation}
 
     def describe(self) -> dict[str, str]:

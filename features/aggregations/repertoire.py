@@ -1,21 +1,38 @@
 """Repertoire: a bounded table of a customer's products, with statistics of each, for reorder scores.
 
-A basket is all lines of one customer at one event time. A product that does not fit evicts the one with the smallest
-decayed weight. Cancellations and returns do not take part: a basket that was undone was still a wish (they are
-counted in `customer_orders`). Late lines count, but do not move a product's last time back.
+A basket is all lines of one customer in one second of event time. A product that does not fit evicts the one with the
+smallest decayed weight. A product takes 28 bytes:
+
+* Its first purchase is kept as a day and taken to be noon of it, so a mean gap of n purchases is exact to half a day
+  over n - 1. The mean gap itself is not kept: gaps between ordered times add up to the span.
+* Its latest basket is kept by its number modulo 65,536: past as many baskets without the product, the count of those
+  begins anew.
+* Numbers of purchases and of baskets end at 65,535.
+
+Late lines (older than the newest basket) count, but move no last time back, except that one on the day of the product's
+first purchase is taken for that purchase. A late line counts a basket unless it is of the same second as the late line
+before it: two late orders that come interleaved, line by line, count a basket a line. A late order that names a product
+on two lines counts it twice. Neither lets a product have more purchases than there are baskets. A late line that is
+newer than the product's own last purchase is taken to be of the newest basket: which one it was is not known any more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import Aggregation, Columns, Field, Slots, State, Times, kernel
+from features.aggregations.seconds import second_age_days
 
 _DAY_S = 86_400.0
+#: Numbers of purchases and baskets end here; numbers of the latest basket begin anew after it.
+_MOST = 65_535
+#: Fields that are a column of the table, in the order of the record.
+TABLE = ("product", "last_s", "weight", "units", "first_day", "n", "bits", "basket")
 
 
 @kernel
@@ -36,18 +53,32 @@ def _find(product: Any, last: Any, weight: Any, s: int, wanted: Any, now: int, h
 
 
 @kernel
+def _count_basket(baskets: Any, number: Any, newest: Any, late: Any, s: int, now: int) -> None:
+    """A line begins a basket where its second is newer than all, or late and not that of the late line before it."""
+    if now > np.int64(newest[s]):
+        number[s] = (np.int64(number[s]) + 1) & 0xFFFF
+        newest[s] = now
+    elif now < np.int64(newest[s]) and now != np.int64(late[s]):
+        late[s] = now
+    else:
+        return
+    baskets[s] = min(np.int64(baskets[s]) + 1, 0xFFFF)
+
+
+@kernel
 def _update(
+    baskets: Any,
+    number: Any,
     product: Any,
     last: Any,
-    first: Any,
-    n: Any,
-    gap: Any,
     weight: Any,
+    units: Any,
+    first_day: Any,
+    n: Any,
     bits: Any,
     basket: Any,
-    units: Any,
-    baskets: Any,
-    basket_second: Any,
+    newest: Any,
+    late: Any,
     slots: Any,
     kinds: Any,
     times: Any,
@@ -57,83 +88,86 @@ def _update(
     half_life_s: float,
 ) -> None:
     for i in range(slots.shape[0]):
-        if not mask & (1 << kinds[i]):
+        if not mask & (1 << kinds[i]) or products[i] == 0:
             continue
         s = slots[i]
         now = times[i] // 1000
-        if now > np.int64(basket_second[s]):
-            baskets[s] += 1
-            basket_second[s] = now
+        day = now // 86400
+        _count_basket(baskets, number, newest, late, s, now)
         j = _find(product, last, weight, s, products[i], now, half_life_s)
         amount = quantities[i] / 1000.0
         if product[s, j] != products[i]:
             product[s, j] = products[i]
             last[s, j] = now
-            first[s, j] = now
-            n[s, j] = 1
-            gap[s, j] = 0.0
             weight[s, j] = 1.0
-            bits[s, j] = 1
-            basket[s, j] = baskets[s]
             units[s, j] = amount
+            first_day[s, j] = day
+            n[s, j] = 1
+            bits[s, j] = 1
+            basket[s, j] = number[s]
             continue
         units[s, j] += amount
         before = np.int64(last[s, j])
         if now > before:
-            shift = np.int64(baskets[s]) - np.int64(basket[s, j])
-            kept = (np.int64(bits[s, j]) << shift) & 0xFFFFFFFF if shift < 32 else 0
+            shift = (np.int64(number[s]) - np.int64(basket[s, j])) & 0xFFFF
+            kept = (np.int64(bits[s, j]) << shift) & 0xFFFF if shift < 16 else 0
             bits[s, j] = kept | 1
             weight[s, j] = weight[s, j] * 2.0 ** ((before - now) / half_life_s) + 1.0
-            n[s, j] += 1
             last[s, j] = now
-            basket[s, j] = baskets[s]
-        elif now < before and now != np.int64(first[s, j]):
-            n[s, j] += 1
+            basket[s, j] = number[s]
+        elif now < before and day != np.int64(first_day[s, j]):
             weight[s, j] += 2.0 ** ((now - before) / half_life_s)
-            first[s, j] = min(now, np.int64(first[s, j]))
-        if n[s, j] > 1:
-            # Gaps between ordered times add up to the span: exact, also with late lines, where a running mean is not.
-            gap[s, j] = (np.int64(last[s, j]) - np.int64(first[s, j])) / 86400.0 / (np.int64(n[s, j]) - 1)
+            first_day[s, j] = min(day, np.int64(first_day[s, j]))
+        else:
+            continue
+        n[s, j] = min(np.int64(n[s, j]) + 1, np.int64(baskets[s]))
 
 
 @dataclass(frozen=True)
 class Repertoire(Aggregation):
-    """Per-product statistics of the `size` products that matter most to a customer."""
+    """Per-product statistics of the `size` products that matter most to a customer.
+
+    Args:
+        size: how many products are held, at least two.
+        half_life_days: of a product's weight.
+    """
 
     size: int = 32
     half_life_days: float = 60.0
+    undone: ClassVar[str] = (
+        "Cancellations and returns take no part: a basket that was undone was still a wish. Count them on their own."
+    )
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(f"repertoire {self.name!r}: a table has at least two places, not {self.size}")
 
     def fields(self) -> list[Field]:
-        """A column a statistic, `size` long, and the customer's basket counter."""
+        """Baskets so far and the newest one's number; a column a statistic; seconds of the newest and a late basket."""
         k = self.size
         return [
+            Field("baskets", "u2"),
+            Field("number", "u2"),
             Field("product", "u8", k),
             Field("last_s", "u4", k),
-            Field("first_s", "u4", k),
-            Field("n", "u4", k),
-            Field("gap_days", "f4", k),
             Field("weight", "f4", k),
-            Field("bits", "u4", k),
-            Field("basket", "u4", k),
             Field("units", "f4", k),
-            Field("baskets", "u4"),
-            Field("basket_s", "u4"),
+            Field("first_day", "u2", k),
+            Field("n", "u2", k),
+            Field("bits", "u2", k),
+            Field("basket", "u2", k),
+            Field("newest_s", "u4"),
+            Field("late_s", "u4"),
         ]
 
-    def update(self, state: State, slots: Slots, columns: Columns) -> None:
+    def update(self, state: State, slots: Slots, columns: Columns) -> int:
         """Applies order lines."""
         _update(
-            state["product"],
-            state["last_s"],
-            state["first_s"],
-            state["n"],
-            state["gap_days"],
-            state["weight"],
-            state["bits"],
-            state["basket"],
-            state["units"],
             state["baskets"],
-            state["basket_s"],
+            state["number"],
+            *[state[name] for name in TABLE],
+            state["newest_s"],
+            state["late_s"],
             slots,
             columns["kind"],
             columns["event_time_ms"],
@@ -142,9 +176,10 @@ class Repertoire(Aggregation):
             self.mask,
             self.half_life_days * _DAY_S,
         )
+        return 0
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
-        """How many products and baskets there are; the table itself is read by `features.vectors.reorder`."""
+        """How many products and baskets there are; the table itself is in `read_lists`."""
         return {
             f"{self.name}_products": (state["product"][slots] != 0).sum(axis=1).astype(np.float64),
             f"{self.name}_baskets": state["baskets"][slots].astype(np.float64),
@@ -154,5 +189,66 @@ class Repertoire(Aggregation):
         """Two columns."""
         return {
             f"{self.name}_products": f"{self.doc}: how many are held, at most {self.size}",
-            f"{self.name}_baskets": "baskets so far",
+            f"{self.name}_baskets": f"baskets so far, at most {_MOST:,}",
         }
+
+    def read_lists(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[Any]]:
+        """The table, a column a statistic; places keep their order."""
+        product, n = state["product"][slots], state["n"][slots].astype(np.float64)
+        last, first = state["last_s"][slots].astype(np.int64), first_seconds(state["first_day"][slots])
+        held = product != 0
+        age = second_age_days(state["last_s"][slots], as_of_ms[:, None])
+        gap = np.where(n > 1, np.maximum(last - first, 0) / _DAY_S / np.maximum(n - 1, 1), np.nan)
+        weight = state["weight"][slots].astype(np.float64) * np.exp2(-np.nan_to_num(age) / self.half_life_days)
+        since = (state["number"][slots].astype(np.int64)[:, None] - state["basket"][slots].astype(np.int64)) & _MOST
+        first_age = np.maximum(as_of_ms[:, None] // 1000 - first, 0) / _DAY_S
+        columns = {
+            "n": n,
+            "last_age_days": age,
+            "first_age_days": first_age,
+            "gap_days": gap,
+            "weight": weight,
+            "units": state["units"][slots].astype(np.float64),
+            "baskets_since": since.astype(np.float64),
+        }
+        lists: dict[str, NDArray[Any]] = {f"{self.name}_product": product}
+        return lists | {f"{self.name}_{name}": np.where(held, column, np.nan) for name, column in columns.items()}
+
+    def describe_lists(self) -> dict[str, str]:
+        """Eight columns."""
+        return {
+            f"{self.name}_product": f"{self.doc}: 64-bit product ids (0: none)",
+            f"{self.name}_n": "baskets with the product",
+            f"{self.name}_last_age_days": "days since the product was last bought",
+            f"{self.name}_first_age_days": "days since the product was first bought, exact to half a day",
+            f"{self.name}_gap_days": "mean days between purchases of the product (NaN: bought once)",
+            f"{self.name}_weight": f"baskets with the product, decayed (half-life {self.half_life_days:g} days)",
+            f"{self.name}_units": "units of the product bought so far",
+            f"{self.name}_baskets_since": "baskets since the product was last bought",
+        }
+
+    def carry(self, old: Mapping[str, str], source: State, target: State) -> bool:
+        """Keeps the strongest products that fit; anew where another half-life made the weights."""
+        new = self.parameters()
+        if any(old.get(name) != new[name] for name in new if name != "size"):
+            return False
+        kept = _strongest(source, self.size, self.half_life_days * _DAY_S)
+        for name in target:
+            if name in TABLE:
+                target[name][0, : len(kept)] = source[name][0, kept]
+            else:
+                target[name][...] = source[name]
+        return True
+
+
+def first_seconds(first_day: NDArray[Any]) -> NDArray[np.int64]:
+    """Noon of a day as seconds: where a first purchase is taken to be, int64 of the shape of `first_day`."""
+    return first_day.astype(np.int64) * 86_400 + 43_200
+
+
+def _strongest(source: State, size: int, half_life_s: float) -> NDArray[np.intp]:
+    """The places of the `size` products with the largest weight at one time, in their order in the table."""
+    places = np.flatnonzero(source["product"][0])
+    weight, last = source["weight"][0, places].astype(np.float64), source["last_s"][0, places].astype(np.float64)
+    strength = np.log2(np.maximum(weight, 1e-300)) + last / half_life_s
+    return np.sort(places[np.argsort(-strength, kind="stable")[:size]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,16 @@ class Sum(Aggregation):
     value: str = "value"
     minus: tuple[int, ...] = ()
     order_free = True
+    undone: ClassVar[str] = "The kinds in `minus` are taken off exactly, whatever the order they come in."
 
     def fields(self) -> list[Field]:
         """The total in thousandths."""
         return [Field("total", "i8")]
 
-    def update(self, state: State, slots: Slots, columns: Columns) -> None:
+    def update(self, state: State, slots: Slots, columns: Columns) -> int:
         """Adds or subtracts each row's value."""
         _update(state["total"], slots, columns["kind"], columns[self.value], self.mask, kinds_mask(self.minus))
+        return 0
 
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """The total in whole units."""

@@ -1,6 +1,18 @@
 """The store: packed records, latest scores and fences; in memory for tests and replay, on Redis or Valkey to serve."""
 
-from features.store.base import Fence, FenceConflict, FenceMove, Record, Store, StoreUnavailable, Write
+from features.store.base import (
+    Fence,
+    FenceConflict,
+    FenceMove,
+    Patch,
+    Record,
+    Store,
+    StoreUnavailable,
+    Tick,
+    Usage,
+    Wanted,
+    Write,
+)
 from features.store.memory import MemoryStore
 
 __all__ = [
@@ -8,8 +20,12 @@ __all__ = [
     "FenceConflict",
     "FenceMove",
     "MemoryStore",
+    "Patch",
     "Record",
     "Store",
     "StoreUnavailable",
+    "Tick",
+    "Usage",
+    "Wanted",
     "Write",
 ]

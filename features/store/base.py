@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import xxhash
 
@@ -25,16 +26,32 @@ class Fence:
         next_offset: R, the next offset whose effect is not in the state yet; None where none has been.
         epoch: number of the owner; a newer one raises it.
         sources: for repartitioned topics, the newest source position folded, by source partition.
+        seen: the ring of event ids taken in lately, as `features.duplicates` packs it; empty where none is kept.
+        erasures: how many entities have been erased from the bucket: caches that are older must be dropped.
     """
 
     next_offset: int | None
     epoch: int
     sources: dict[int, int] = field(default_factory=dict)
+    seen: bytes = b""
+    erasures: int = 0
+
+
+class Patch(NamedTuple):
+    """Bytes to write at a place of a fence's `seen`."""
+
+    at: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class FenceMove:
-    """A compare-and-set on the fence of (topic, partition) in one bucket."""
+    """A compare-and-set on the fence of (topic, partition) in one bucket.
+
+    Args:
+        seen: what changes in the fence's `seen`; it grows as far as it must.
+        seen_anew: `seen` is emptied before it is written.
+    """
 
     topic: str
     partition: int
@@ -42,6 +59,8 @@ class FenceMove:
     expected: int | None
     next_offset: int
     sources: dict[int, int] = field(default_factory=dict)
+    seen: tuple[Patch, ...] = ()
+    seen_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +72,50 @@ class Record:
     name: str
     entity: str
     value: bytes
-    ttl_s: int
+    ttl_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """All that one micro-batch changes in one bucket: happens whole, or not at all."""
+    """All that one micro-batch changes in one bucket: happens whole, or not at all.
+
+    `erasures` is the count that the caller's caches are from; None where the caller has none.
+    """
 
     bucket: int
     fences: Sequence[FenceMove]
     records: Sequence[Record]
+    erasures: int | None = None
+
+
+class Wanted(NamedTuple):
+    """Values to load: a kind, a name and the entities."""
+
+    kind: str
+    name: str
+    entities: Sequence[str]
+
+
+class Tick(NamedTuple):
+    """How far a partition's event time has come, and when that was written down (both in ms since 1970)."""
+
+    event_time_ms: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What records of one kind and name cost in a store.
+
+    Args:
+        records: how many there are.
+        sampled: how many of them were measured.
+        bytes_each: mean bytes of a measured record, key and overhead included.
+    """
+
+    records: int
+    sampled: int
+    bytes_each: float
 
 
 def bucket_of(entity: str, buckets: int) -> int:
@@ -81,8 +134,12 @@ class Store(ABC):
     buckets: int
 
     @abstractmethod
+    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+        """Values of all that is wanted, in one round trip (one a node on a cluster); None where missing or expired."""
+
     def load(self, kind: str, name: str, entities: Sequence[str]) -> list[bytes | None]:
         """Values of many entities in one round trip; None where missing or expired."""
+        return self.load_all([Wanted(kind, name, entities)])[0]
 
     @abstractmethod
     def claim(self, topic: str, partition: int) -> list[Fence]:
@@ -94,10 +151,11 @@ class Store(ABC):
 
     @abstractmethod
     def commit(self, writes: Sequence[Write]) -> None:
-        """Applies each bucket's write if its fences are as expected.
+        """Applies each bucket's write if its fences and its count of erasures are as expected; one round trip.
 
         Raises:
-            FenceConflict: an epoch or offset is not as expected; that bucket is unchanged.
+            FenceConflict: an epoch, an offset or the count of erasures is not as expected; that bucket is unchanged,
+                others may have been written.
             StoreUnavailable: no answer.
         """
 
@@ -108,6 +166,39 @@ class Store(ABC):
     @abstractmethod
     def names(self, ids: Sequence[int]) -> dict[int, str]:
         """The strings behind ids, for those that are known."""
+
+    @abstractmethod
+    def remember_layouts(self, layouts: Mapping[int, bytes]) -> None:
+        """Keeps what records of a layout fingerprint look like, for workers and readers of other versions."""
+
+    @abstractmethod
+    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
+        """The layouts that are known of those."""
+
+    @abstractmethod
+    def tick(self, clock: Mapping[str, Tick]) -> None:
+        """Writes down how far event time has come, by `topic:partition`; for readers, so without a fence."""
+
+    @abstractmethod
+    def clock(self) -> dict[str, Tick]:
+        """What `tick` has written."""
+
+    @abstractmethod
+    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
+        """Removes an entity's records of the given (kind, name) at once, and raises its bucket's count of erasures,
+        so that no worker can write back what it still has in memory.
+
+        Returns:
+            How many records there were.
+        """
+
+    @abstractmethod
+    def remaining_ms(self, kind: str, name: str, entities: Sequence[str]) -> list[int | None]:
+        """How long the store still keeps each record; None where it has none."""
+
+    @abstractmethod
+    def usage(self, kind: str, name: str, sample: int) -> Usage:
+        """How many records there are and what they cost, from a sample of at most so many."""
 
     @abstractmethod
     def scan(self, kind: str, name: str) -> dict[str, bytes]:

@@ -1,22 +1,52 @@
--- Writes one micro-batch of one bucket, if every fence is where the worker believes it to be.
--- KEYS: n fence keys, then a key a record.
--- ARGV: n, then four a fence (epoch, expected next offset or '', new next offset, sources as JSON),
---       then two a record (value, time to live in seconds).
--- Returns 'OK', or an array: which fence, the epoch and the next offset found.
+-- Writes one micro-batch of one bucket, if every fence is where the worker believes it to be and no entity of the
+-- bucket was erased behind its back.
+-- KEYS: the bucket's count of erasures, then two a fence (the fence, its ring of seen events), then a key a record.
+-- ARGV: n fences, the token of this write, the erasures expected or '',
+--       then for each fence: epoch, expected next offset or '', new next offset, sources as JSON,
+--         '1' to empty the ring first, the number of patches, two a patch (place, bytes),
+--       then two a record (value, time to live in milliseconds).
+-- Returns 'OK', or {'fence', which, the epoch and the next offset found}, or {'erased', the count found}.
 local n = tonumber(ARGV[1])
+local token = ARGV[2]
+local at = 4
+local places = {}
+local before, refused = 0, nil
 for i = 1, n do
-  local at = 2 + (i - 1) * 4
-  local have = redis.call('HMGET', KEYS[i], 'epoch', 'next')
-  if (have[1] or '') ~= ARGV[at] or (have[2] or '') ~= ARGV[at + 1] then
-    return {i, have[1] or '', have[2] or ''}
+  places[i] = at
+  local have = redis.call('HMGET', KEYS[2 * i], 'epoch', 'next', 'token')
+  local epoch, offset = have[1] or '', have[2] or ''
+  if have[3] == token and epoch == ARGV[at] and offset == ARGV[at + 2] then
+    before = before + 1
+  elseif not refused and (epoch ~= ARGV[at] or offset ~= ARGV[at + 1]) then
+    refused = {'fence', i, epoch, offset}
+  end
+  at = at + 6 + 2 * tonumber(ARGV[at + 5])
+end
+-- This very write has been applied, and its answer was lost on the way: that is the answer again.
+if n > 0 and before == n then
+  return 'OK'
+end
+if refused then
+  return refused
+end
+if ARGV[3] ~= '' then
+  local erasures = redis.call('GET', KEYS[1]) or '0'
+  if erasures ~= ARGV[3] then
+    return {'erased', erasures}
   end
 end
-for i = n + 1, #KEYS do
-  local at = 2 + n * 4 + (i - n - 1) * 2
-  redis.call('SET', KEYS[i], ARGV[at], 'EX', ARGV[at + 1])
+for i = 2 * n + 2, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[at], 'PX', ARGV[at + 1])
+  at = at + 2
 end
 for i = 1, n do
-  local at = 2 + (i - 1) * 4
-  redis.call('HSET', KEYS[i], 'next', ARGV[at + 2], 'sources', ARGV[at + 3])
+  local place = places[i]
+  if ARGV[place + 4] == '1' then
+    redis.call('DEL', KEYS[2 * i + 1])
+  end
+  for patch = place + 6, place + 4 + 2 * tonumber(ARGV[place + 5]), 2 do
+    redis.call('SETRANGE', KEYS[2 * i + 1], ARGV[patch], ARGV[patch + 1])
+  end
+  redis.call('HSET', KEYS[2 * i], 'next', ARGV[place + 2], 'sources', ARGV[place + 3], 'token', token)
 end
 return 'OK'

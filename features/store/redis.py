@@ -2,73 +2,68 @@
 
 A micro-batch costs one round trip for cold entities and one for the write. The script is atomic and sees the fence
 and the records in one place, so no other client can come between check and write (docs/decisions/0001).
+
+Replication is asynchronous: a failover may lose the last writes that were acknowledged, and an erasure like any other.
+A script reaches a replica whole, so a bucket's fence, ring of seen events and records go back together, never one
+without the other: the next commit is a fence conflict, and the events since then are folded again. On a cluster each
+bucket goes back on its own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from importlib.resources import files
-from typing import Any, TypeVar
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from features.store.address import without_password
 from features.store.base import (
     Fence,
     FenceConflict,
     FenceMove,
     Store,
     StoreUnavailable,
+    Tick,
+    Usage,
+    Wanted,
     Write,
     bucket_of,
 )
+from features.store.connect import connect
+from features.store.keys import Keys
+from features.store.link import Command, Script
+from features.store.refusals import check_lifetimes, entity_erased, fence_moved
+from features.store.survey import scan, usage
 
-T = TypeVar("T")
+__all__ = ["RedisStore", "without_password"]
 
+#: Keys in one MGET: a longer one would keep the server from others for milliseconds.
 _CHUNK = 5_000
 
-#: Answers that may be other ones later. redis-py has exceptions of their own for some, without the code in the text.
-_UNAVAILABLE = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.TryAgainError,
-)
-_UNAVAILABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY")
-
-
-def without_password(url: str) -> str:
-    """A store address that can be shown.
-
-    >>> without_password("redis://shop:secret@redis:6379/0"), without_password("redis://redis:6379/0")
-    ('redis://***@redis:6379/0', 'redis://redis:6379/0')
-    """
-    return re.sub(r"//[^@/]*@", "//***@", url)
+_COMMIT, _FENCE, _ERASE, _TICK = (Script(f"{name}.lua") for name in ("commit", "fence", "erase", "tick"))
 
 
 class RedisStore(Store):
     """Packed records in Redis.
 
     Args:
-        url: `redis://host:port/db`, `rediss://…` or `unix://…`.
+        url: `redis://host:port/db`, `rediss://…`, `unix://…`, `redis+cluster://host:port,host:port` or
+            `redis+sentinel://host:port,host:port/service/db`.
         namespace: prefix of every key, so that several shops can share a server.
         buckets: hash-tag buckets; 1 for a single server.
         timeout_s: how long to wait for an answer.
+
+    Raises:
+        ValueError: the url cannot be read.
     """
 
     def __init__(self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0) -> None:
         self.url, self.namespace, self.buckets = without_password(url), namespace, buckets
-        self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 1)
-        )
-        source = (files("features.store") / "commit.lua").read_text()
-        self._script = self._redis.register_script(source)
+        self._link = connect(url, timeout_s, [_COMMIT, _FENCE, _ERASE, _TICK])
+        self._keys = Keys(namespace, buckets)
+        self._tokens = _Tokens(2 * buckets)
 
     def ping(self) -> str:
         """The server's name and version.
@@ -76,126 +71,195 @@ class RedisStore(Store):
         Raises:
             StoreUnavailable: no answer.
         """
-        info = self._ask(lambda: self._redis.info("server"))
-        if "valkey_version" in info:
-            return f"Valkey {info['valkey_version']}"
-        return f"Redis {info['redis_version']}"
+        with self._link.answered():
+            servers = self._link.primaries()
+            info = servers[0].info("server")
+        name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+        return f"{name}, a cluster of {len(servers)}" if self._link.sharded else name
 
     def key(self, kind: str, name: str, entity: str) -> str:
         """The Redis key of a record."""
-        return f"{self.namespace}:{{b{bucket_of(entity, self.buckets)}}}:{kind}:{name}:{entity}"
+        return self._keys.record(kind, name, entity)
 
-    def _fence_key(self, topic: str, partition: int, bucket: int) -> str:
-        return f"{self.namespace}:{{b{bucket}}}:fence:{topic}:{partition}"
+    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+        """MGET over all keys; on a cluster one a bucket, all at once."""
+        every = [key for kind, name, entities in wanted for key in self._keys.records(kind, name, entities)]
+        groups = self._by_bucket(wanted) if self._link.sharded else [range(len(every))]
+        parts = [g[at : at + _CHUNK] for g in groups for at in range(0, len(g), _CHUNK)]
+        values: list[bytes | None] = [None] * len(every)
+        if parts:
+            answers = self._link.ask([("MGET", *(every[n] for n in part)) for part in parts])
+            for part, answer in zip(parts, answers, strict=True):
+                for n, value in zip(part, answer, strict=True):
+                    values[n] = value
+        flat = iter(values)
+        return [list(itertools.islice(flat, len(entities))) for _, _, entities in wanted]
 
-    def _names_key(self) -> str:
-        return f"{self.namespace}:names"
-
-    def _ask(self, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except _UNAVAILABLE as error:
-            raise StoreUnavailable(f"{self.url}: {error}") from error
-        except redis.exceptions.ResponseError as error:
-            if str(error).startswith(_UNAVAILABLE_CODES):
-                raise StoreUnavailable(f"{self.url}: {error}") from error
-            raise
-
-    def load(self, kind: str, name: str, entities: Sequence[str]) -> list[bytes | None]:
-        """MGET, in chunks of some thousand keys."""
-        out: list[bytes | None] = []
-        for at in range(0, len(entities), _CHUNK):
-            keys = [self.key(kind, name, e) for e in entities[at : at + _CHUNK]]
-            out += self._ask(lambda keys=keys: self._redis.mget(keys))  # type: ignore[misc]
-        return out
+    def _by_bucket(self, wanted: Sequence[Wanted]) -> list[Sequence[int]]:
+        groups: dict[int, list[int]] = {}
+        entities = (entity for w in wanted for entity in w.entities)
+        for n, entity in enumerate(entities):
+            groups.setdefault(bucket_of(entity, self.buckets), []).append(n)
+        return list(groups.values())
 
     def claim(self, topic: str, partition: int) -> list[Fence]:
-        """HINCRBY on the epoch of every bucket, then read."""
-        for bucket in range(self.buckets):
-            key = self._fence_key(topic, partition, bucket)
-            self._ask(lambda key=key: self._redis.hincrby(key, "epoch", 1))  # type: ignore[misc]
-        return self.fences(topic, partition)
+        """One script call a bucket, all at once."""
+        return self._fences(topic, partition, "1")
 
     def fences(self, topic: str, partition: int) -> list[Fence]:
-        """HMGET a bucket."""
-        out = []
+        """One script call a bucket, all at once."""
+        return self._fences(topic, partition, "0")
+
+    def _fences(self, topic: str, partition: int, raised: str) -> list[Fence]:
+        calls = []
         for bucket in range(self.buckets):
-            key = self._fence_key(topic, partition, bucket)
-            values = self._ask(lambda key=key: self._redis.hmget(key, "next", "epoch", "sources"))  # type: ignore[misc]
-            at, epoch, sources = values
-            positions = orjson.loads(sources or b"{}")
-            out.append(
-                Fence(
-                    None if at is None else int(at),
-                    int(epoch or 0),
-                    {int(p): int(position) for p, position in positions.items()},
-                )
-            )
-        return out
+            fence, seen = self._keys.fence(topic, partition, bucket)
+            calls.append(_FENCE.call([fence, seen, self._keys.erasures(bucket)], [raised]))
+        return [_fence(answer) for answer in self._link.ask(calls)]
 
     def commit(self, writes: Sequence[Write]) -> None:
-        """One script call a bucket."""
+        """One script call a bucket, all at once. A write whose answer was lost may be committed again."""
         for write in writes:
-            keys = [self._fence_key(m.topic, m.partition, write.bucket) for m in write.fences]
-            args: list[bytes | str | int] = [len(keys)]
-            for move in write.fences:
-                args += _fence_args(move)
-            for record in write.records:
-                keys.append(self.key(record.kind, record.name, record.entity))
-                args += (record.value, record.ttl_s)
-            answer = self._ask(lambda keys=keys, args=args: self._script(keys=keys, args=args))  # type: ignore[misc]
+            check_lifetimes(write.records)
+        if not writes:
+            return
+        tokens = [self._tokens.of(write) for write in writes]
+        calls = [self._commit_call(write, token) for write, token in zip(writes, tokens, strict=True)]
+        try:
+            answers = self._link.ask(calls)
+        except StoreUnavailable:
+            self._tokens.keep(writes, tokens)
+            raise
+        self._tokens.drop(writes)
+        for write, answer in zip(writes, answers, strict=True):
             if isinstance(answer, list):
-                raise FenceConflict(_conflict(write, answer))
+                raise _refusal(write, answer)
+
+    def _commit_call(self, write: Write, token: str) -> Command:
+        names = [self._keys.erasures(write.bucket)]
+        args: list[bytes | str | int] = [len(write.fences), token]
+        args.append("" if write.erasures is None else write.erasures)
+        for move in write.fences:
+            names += self._keys.fence(move.topic, move.partition, write.bucket)
+            args += _fence_args(move)
+        for record in write.records:
+            names.append(self._keys.record(record.kind, record.name, record.entity))
+            args += (record.value, record.ttl_ms)
+        return _COMMIT.call(names, args)
 
     def remember_names(self, names: dict[int, str]) -> None:
         """HSET in one hash."""
         if names:
-            self._ask(lambda: self._redis.hset(self._names_key(), mapping=names))
+            self._link.ask([("HSET", self._keys.names, *itertools.chain.from_iterable(names.items()))])
 
     def names(self, ids: Sequence[int]) -> dict[int, str]:
         """HMGET."""
-        if not ids:
+        return {i: value.decode() for i, value in self._held(self._keys.names, ids).items()}
+
+    def remember_layouts(self, layouts: Mapping[int, bytes]) -> None:
+        """HSET in one hash."""
+        if layouts:
+            self._link.ask([("HSET", self._keys.layouts, *itertools.chain.from_iterable(layouts.items()))])
+
+    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
+        """HMGET."""
+        return self._held(self._keys.layouts, fingerprints)
+
+    def _held(self, key: str, fields: Sequence[int]) -> dict[int, bytes]:
+        if not fields:
             return {}
-        values = self._ask(lambda: self._redis.hmget(self._names_key(), list(ids)))
-        return {i: v.decode() for i, v in zip(ids, values, strict=True) if v is not None}
+        (values,) = self._link.ask([("HMGET", key, *fields)])
+        return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+
+    def tick(self, clock: Mapping[str, Tick]) -> None:
+        """One script call."""
+        args: list[bytes | str | int] = []
+        for at, tick in clock.items():
+            args += (at, tick.event_time_ms, f"{tick.event_time_ms}:{tick.wall_ms}")
+        if args:
+            self._link.ask([_TICK.call([self._keys.clock], args)])
+
+    def clock(self) -> dict[str, Tick]:
+        """HGETALL."""
+        (held,) = self._link.ask([("HGETALL", self._keys.clock)])
+        return {at.decode(): Tick(*(int(part) for part in value.split(b":"))) for at, value in held.items()}
+
+    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
+        """One script call."""
+        bucket = bucket_of(entity, self.buckets)
+        names = [self._keys.record(kind, name, entity) for kind, name in records]
+        (gone,) = self._link.ask([_ERASE.call([self._keys.erasures(bucket), *names], [])])
+        return int(gone)
+
+    def remaining_ms(self, kind: str, name: str, entities: Sequence[str]) -> list[int | None]:
+        """PTTL of all keys at once."""
+        if not entities:
+            return []
+        answers = self._link.ask([("PTTL", key) for key in self._keys.records(kind, name, entities)])
+        return [None if answer < 0 else answer for answer in answers]
+
+    def usage(self, kind: str, name: str, sample: int) -> Usage:
+        """SCAN and MEMORY USAGE; while a server makes its table smaller, it may name a key twice."""
+        return usage(self._link, self._keys, kind, name, sample)
 
     def scan(self, kind: str, name: str) -> dict[str, bytes]:
         """SCAN over the view's keys."""
-        return self._ask(lambda: self._scan(kind, name))
-
-    def _scan(self, kind: str, name: str) -> dict[str, bytes]:
-        out: dict[str, bytes] = {}
-        middle = f"}}:{kind}:{name}:".encode()
-        pattern = f"{_literal(self.namespace)}:{{b*}}:{kind}:{name}:*"
-        begin = len(f"{self.namespace}:{{b".encode())
-        for key in self._redis.scan_iter(match=pattern, count=1000):
-            _, entity = key[begin:].split(b"}", 1)
-            value = self._redis.get(key)
-            # An entity may look like the end of a key of another view.
-            if value is not None and (b"}" + entity).startswith(middle):
-                out[entity[len(middle) - 1 :].decode()] = value
-        return out
+        return scan(self._link, self._keys, kind, name)
 
     def close(self) -> None:
         """Closes the connections."""
-        self._redis.close()
+        self._link.close()
 
 
-def _literal(text: str) -> str:
-    """A text as a glob pattern that matches only itself."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+class _Tokens:
+    """Names each write, the same way for as long as its answer is not known.
+
+    The script keeps the name in the fence. A caller that got no answer commits the same `Write` object again, and the
+    script sees that it has been applied: it neither applies it twice nor takes the fence for another worker's.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._writer, self._count = os.urandom(6).hex(), itertools.count()
+        # The write itself is kept too: an id is unique only as long as its object lives.
+        self._unanswered: dict[int, tuple[Write, str]] = {}
+
+    def of(self, write: Write) -> str:
+        held = self._unanswered.get(id(write))
+        return held[1] if held else f"{self._writer}.{next(self._count)}"
+
+    def keep(self, writes: Sequence[Write], tokens: Sequence[str]) -> None:
+        """Until they are answered; those that nobody commits again are forgotten in time."""
+        self.drop(writes)
+        for write, token in zip(writes, tokens, strict=True):
+            self._unanswered[id(write)] = write, token
+        for old in list(self._unanswered)[: -max(self._kept, len(writes))]:
+            del self._unanswered[old]
+
+    def drop(self, writes: Sequence[Write]) -> None:
+        """They have been answered."""
+        for write in writes:
+            self._unanswered.pop(id(write), None)
 
 
-def _fence_args(move: FenceMove) -> tuple[int, str, int, bytes]:
-    expected = "" if move.expected is None else str(move.expected)
+def _fence(answer: Sequence[bytes | None]) -> Fence:
+    at, epoch, sources, seen, erasures = answer
+    positions = {int(p): int(position) for p, position in orjson.loads(sources or b"{}").items()}
+    return Fence(None if at is None else int(at), int(epoch or 0), positions, seen or b"", int(erasures or 0))
+
+
+def _fence_args(move: FenceMove) -> list[bytes | str | int]:
     sources = orjson.dumps(move.sources, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
-    return move.epoch, expected, move.next_offset, sources
+    expected = "" if move.expected is None else move.expected
+    args: list[bytes | str | int] = [move.epoch, expected, move.next_offset, sources]
+    args += [int(move.seen_anew), len(move.seen)]
+    for patch in move.seen:
+        args += patch
+    return args
 
 
-def _conflict(write: Write, answer: list[Any]) -> str:
-    move = write.fences[int(answer[0]) - 1]
-    epoch, found = answer[1].decode(), answer[2].decode()
-    return (
-        f"{move.topic}[{move.partition}] bucket {write.bucket}: the fence is at {found or 'no offset'} of epoch "
-        f"{epoch or 0}, expected {move.expected} of epoch {move.epoch}"
-    )
+def _refusal(write: Write, answer: list[Any]) -> FenceConflict:
+    if answer[0] == b"erased":
+        return entity_erased(write.bucket, int(answer[1]), write.erasures or 0)
+    _, which, epoch, found = answer
+    return fence_moved(write.fences[int(which) - 1], write.bucket, int(epoch or 0), int(found) if found else None)

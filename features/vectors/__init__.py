@@ -1,6 +1,6 @@
 """Feature vectors: the rows that models are trained on and scored with, read from the views by the very same code.
 
-A vector module says which views it reads (`VIEWS`), names its numeric features (`FEATURES`) and assembles them.
+A vector module says which aggregations it reads (`READS`), names its numeric features (`FEATURES`) and assembles them.
 Unknown values are NaN; the models' graphs take care of them.
 """
 
@@ -10,25 +10,42 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from features.view import discover
+from features.discovery import discover
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model's manifest is checked against."""
+    """What a model's manifest is checked against.
+
+    Args:
+        vector: its name.
+        features: the numeric features in column order.
+        reads: `view.aggregation` to a fingerprint of how it is kept and read. A view may gain columns, and the models
+            that do not read them still fit.
+    """
 
     vector: str
     features: tuple[str, ...]
-    views: dict[str, str]
+    reads: dict[str, str]
 
 
 def contract(vector: str) -> Contract:
-    """The contract of `reorder`, `stockout` or `next_best_offer`: feature names and layout fingerprints.
+    """The contract of `reorder`, `stockout` or `next_best_offer`.
 
-    >>> contract("stockout").views.keys() == {"item_demand", "item_stock"}
-    True
+    >>> sorted(contract("stockout").reads)
+    ['item_demand.demand', 'item_demand.lines', 'item_demand.units', 'item_stock.stock']
     """
     module = importlib.import_module(f"features.vectors.{vector}")
-    names: Sequence[str] = module.VIEWS
-    fingerprints = {name: f"{discover()[name].fingerprint:016x}" for name in names}
+    reads: Sequence[str] = module.READS
+    parts = {read: read.split(".", 1) for read in reads}
+    fingerprints = {read: discover()[view].column_fingerprint(part) for read, (view, part) in parts.items()}
     return Contract(vector, tuple(module.FEATURES), fingerprints)
+
+
+def views_read(reads: Sequence[str]) -> list[str]:
+    """The views behind a contract's `reads`, in name order.
+
+    >>> views_read(["b.x", "a.y", "b.z"])
+    ['a', 'b']
+    """
+    return sorted({read.split(".", 1)[0] for read in reads})

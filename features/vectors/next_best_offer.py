@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from features.aggregations.base import Slots, Times
 from features.table import EntityTable
 
-VIEWS = ("customer_clicks", "customer_orders", "customer_repertoire")
+#: What is read, as view.aggregation: a model that was trained on these refuses others.
+READS = (
+    "customer_clicks.recent_views",
+    "customer_orders.orders",
+    "customer_orders.spend",
+    "customer_orders.order",
+    "customer_orders.recent_orders",
+    "customer_repertoire.purchases",
+    "customer_session.viewed",
+)
 
 #: Numeric features in column order, with what each means.
 FEATURES: dict[str, str] = {
@@ -52,10 +61,10 @@ def offer_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> OfferRo
             clicks["recent_views"],
         ]
     )
-    recent, state = customers.part("customer_repertoire", "purchases")
-    bought, bought_age = recent.sequence(state, slots, as_of_ms)
-    recent, state = customers.part("customer_clicks", "viewed")
-    viewed, viewed_age = recent.sequence(state, slots, as_of_ms)
+    recent, state, at = customers.part("customer_repertoire", "purchases", slots, as_of_ms)
+    bought, bought_age = recent.sequence(state, at, as_of_ms)
+    recent, state, at = customers.part("customer_session", "viewed", slots, as_of_ms)
+    viewed, viewed_age = recent.sequence(state, at, as_of_ms)
     flags = np.concatenate([np.zeros(bought.shape), np.ones(viewed.shape)], axis=1)
     return OfferRows(
         features=numbers.astype(np.float32),

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times, kernel
+from features.aggregations.repertoire import TABLE
 from features.table import EntityTable
 
-VIEWS = ("customer_orders", "customer_repertoire")
+#: What is read, as view.aggregation: a model that was trained on these refuses others.
+READS = (
+    "customer_orders.orders",
+    "customer_orders.spend",
+    "customer_orders.order",
+    "customer_orders.gap",
+    "customer_orders.recent_orders",
+    "customer_repertoire.repertoire",
+)
 
 #: Numeric features in column order, with what each means.
 FEATURES: dict[str, str] = {
@@ -25,7 +34,7 @@ FEATURES: dict[str, str] = {
     "product_in_last_5": "how many of the last 5 orders had this product",
     "product_in_last_10": "how many of the last 10 orders had this product",
     "product_units": "mean units an order with this product",
-    "product_age_days": "days since this product was first bought",
+    "product_age_days": "days since this product was first bought (noon of that day)",
     "customer_orders": "orders of the customer",
     "customer_days_since": "days since the customer's last order",
     "customer_gap_days": "mean days between the customer's orders",
@@ -65,16 +74,16 @@ def _popcount(bits: Any) -> int:
 def _assemble(
     slots: Any,
     as_of: Any,
+    baskets: Any,
+    number: Any,
     product: Any,
     last: Any,
-    first: Any,
-    n: Any,
-    gap: Any,
     weight: Any,
+    units: Any,
+    first_day: Any,
+    n: Any,
     bits: Any,
     basket: Any,
-    units: Any,
-    baskets: Any,
     customer: Any,
     half_life_days: float,
     out_customer: Any,
@@ -89,23 +98,26 @@ def _assemble(
         for j in range(product.shape[1]):
             if product[s, j] == 0:
                 break
-            since = max(now - np.int64(last[s, j]), 0) / 86400.0
-            behind = total - np.int64(basket[s, j])
-            seen = (np.int64(bits[s, j]) << behind) & 0xFFFFFFFF if behind < 32 else 0
-            mean_gap = np.float64(gap[s, j]) if n[s, j] > 1 else np.nan
+            bought = np.int64(n[s, j])
+            latest = np.int64(last[s, j])
+            first = np.int64(first_day[s, j]) * 86400 + 43200
+            since = max(now - latest, 0) / 86400.0
+            behind = (np.int64(number[s]) - np.int64(basket[s, j])) & 0xFFFF
+            seen = (np.int64(bits[s, j]) << behind) & 0xFFFF if behind < 16 else 0
+            mean_gap = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
             out_customer[row] = i
             out_product[row] = product[s, j]
-            out[row, 0] = n[s, j]
-            out[row, 1] = n[s, j] / max(total, 1)
+            out[row, 0] = bought
+            out[row, 1] = bought / max(total, 1)
             out[row, 2] = since
             out[row, 3] = mean_gap
-            out[row, 4] = since / max(mean_gap, 1.0) if n[s, j] > 1 else np.nan
+            out[row, 4] = since / max(mean_gap, 1.0) if bought > 1 else np.nan
             out[row, 5] = weight[s, j] * 2.0 ** (-since / half_life_days)
             out[row, 6] = behind
             out[row, 7] = _popcount(seen & 0x1F)
             out[row, 8] = _popcount(seen & 0x3FF)
-            out[row, 9] = units[s, j] / max(np.int64(n[s, j]), 1)
-            out[row, 10] = max(now - np.int64(first[s, j]), 0) / 86400.0
+            out[row, 9] = units[s, j] / max(bought, 1)
+            out[row, 10] = max(now - first, 0) / 86400.0
             for c in range(customer.shape[1]):
                 out[row, 11 + c] = customer[i, c]
             row += 1
@@ -131,7 +143,8 @@ def _customer_columns(customers: EntityTable, slots: Slots, as_of_ms: Times) -> 
 
 def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> ReorderRows:
     """Assembles the rows of the customers at `slots` as of event times `as_of_ms` (both of shape (c,))."""
-    repertoire, state = customers.part("customer_repertoire", "repertoire")
+    columns = _customer_columns(customers, slots, as_of_ms)
+    repertoire, state, slots = customers.part("customer_repertoire", "repertoire", slots, as_of_ms)
     most = len(slots) * repertoire.size
     out_customer = np.empty(most, np.int64)
     out_product = np.empty(most, np.uint64)
@@ -139,17 +152,10 @@ def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> Reord
     n = _assemble(
         slots,
         as_of_ms,
-        state["product"],
-        state["last_s"],
-        state["first_s"],
-        state["n"],
-        state["gap_days"],
-        state["weight"],
-        state["bits"],
-        state["basket"],
-        state["units"],
         state["baskets"],
-        _customer_columns(customers, slots, as_of_ms),
+        state["number"],
+        *[state[name] for name in TABLE],
+        columns,
         repertoire.half_life_days,
         out_customer,
         out_product,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from features.aggregations.base import DAY_MS, Slots, Times
 from features.table import EntityTable
 
-VIEWS = ("item_demand", "item_stock")
+#: What is read, as view.aggregation: a model that was trained on these refuses others.
+READS = ("item_demand.units", "item_demand.lines", "item_demand.demand", "item_stock.stock")
 
 #: Numeric features in column order, with what each means.
 FEATURES: dict[str, str] = {
@@ -22,7 +23,6 @@ FEATURES: dict[str, str] = {
     "units_56d": "units ordered in the last 56 days",
     "lines_7d": "order lines in the last 7 days",
     "lines_28d": "order lines in the last 28 days",
-    "lines_56d": "order lines in the last 56 days",
     "units_std_28d": "deviation of daily units over the last 28 days",
     "units_max_28d": "largest daily units in the last 28 days",
     "days_with_demand_28d": "days with demand in the last 28 days",
@@ -40,7 +40,7 @@ class StockoutRows:
     """Rows of items.
 
     Args:
-        features: float32 of shape (n, 16), columns as `FEATURES`; NaN is unknown.
+        features: float32 of shape (n, 15), columns as `FEATURES`; NaN is unknown.
         on_hand: units on the shelf, float64 of shape (n,), at least 0; NaN where never counted.
         arriving: units on order that are due within the lead time, float64 of shape (n,).
         simulated: True where the stock level is simulated, bool of shape (n,).
@@ -57,28 +57,28 @@ def stockout_rows(
 ) -> StockoutRows:
     """Assembles the rows of the items at `slots` as of event times `as_of_ms` (both of shape (n,))."""
     demand = items.read("item_demand", slots, as_of_ms)
-    tiles, state = items.part("item_demand", "units")
-    daily = tiles.daily(state, slots, as_of_ms, _DAILY)
+    tiles, state, at = items.part("item_demand", "units", slots, as_of_ms)
+    daily = tiles.daily(state, at, as_of_ms, _DAILY)
     angle = 2 * np.pi * ((as_of_ms // DAY_MS + 3) % 7) / 7  # 1970-01-01 was a Thursday; Monday is 0
-    columns = [demand[name] for name in list(FEATURES)[:9]]
+    columns = [demand[name] for name in list(FEATURES)[:8]]
     columns += [daily.std(axis=1), daily.max(axis=1), (daily > 0).sum(axis=1)]
     columns += [demand["demand_last_age_days"], demand["demand_first_age_days"], np.sin(angle), np.cos(angle)]
-    stock, stock_state = items.part("item_stock", "stock")
+    stock, stock_state, at = items.part("item_stock", "stock", slots, as_of_ms)
     until = as_of_ms + (lead_time_days * DAY_MS).astype(np.int64)
     return StockoutRows(
         features=np.column_stack(columns).astype(np.float32),
         on_hand=_on_hand(items, slots, as_of_ms),
-        arriving=stock.arriving(stock_state, slots, until),
-        simulated=stock_state["simulated"][slots] != 0,
+        arriving=stock.arriving(stock_state, at, until),
+        simulated=stock_state["simulated"][at] != 0,
     )
 
 
 def _on_hand(items: EntityTable, slots: Slots, as_of_ms: Times) -> NDArray[np.float64]:
     """Counted and moved, less the demand of the days after the count (a count is taken after close of business)."""
-    _, stock = items.part("item_stock", "stock")
-    tiles, demand = items.part("item_demand", "units")
-    counted_day = stock["counted_ms"][slots] // DAY_MS
+    _, stock, at = items.part("item_stock", "stock", slots, as_of_ms)
+    counted_day = stock["counted_ms"][at] // DAY_MS
     days = (as_of_ms // DAY_MS - counted_day)[:, None]
-    since = tiles.sums(demand, slots, as_of_ms, np.zeros_like(days), days - 1)[:, 0]
+    tiles, demand, at = items.part("item_demand", "units", slots, as_of_ms)
+    since = tiles.sums(demand, at, as_of_ms, np.zeros_like(days), days - 1)[:, 0]
     shelf = items.read("item_stock", slots, as_of_ms)["stock_before_demand"]
     return np.asarray(np.maximum(shelf - since, 0.0))  # NaN stays NaN

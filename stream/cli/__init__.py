@@ -15,6 +15,7 @@ from stream.cli.demo import demo
 from stream.cli.features import features
 from stream.cli.importing import import_
 from stream.cli.models import models
+from stream.cli.parity import parity
 from stream.cli.replay import replay
 from stream.cli.run import run
 from stream.cli.topics import topics
@@ -37,6 +38,7 @@ app.command()(run)
 app.command()(replay)
 app.command("import")(import_)
 app.command()(watch)
+app.command()(parity)
 app.add_typer(topics, name="topics")
 app.add_typer(features, name="features")
 app.add_typer(models, name="models")

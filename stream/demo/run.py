@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +58,24 @@ class DemoOptions:
 
 
 class Demo:
-    """One run."""
+    """One run.
 
-    def __init__(self, options: DemoOptions, console: Console) -> None:
+    Args:
+        options: what the person asked for.
+        console: told how it goes.
+        more: environment variables of the worker.
+        after: called with the settings and the event log when the worker has done all, and services still run.
+    """
+
+    def __init__(
+        self,
+        options: DemoOptions,
+        console: Console,
+        more: Mapping[str, str] | None = None,
+        after: Callable[[Settings, Path], None] | None = None,
+    ) -> None:
         self._options, self._console = options, console
+        self._more, self._after = more or {}, after
         self._stop = threading.Event()
         self._begun = time.monotonic()
         self._replayed: Replayed | None = None
@@ -75,7 +89,8 @@ class Demo:
             UsageError: something could not start; the message says what.
         """
         with Embedded() as services:
-            environment = {**os.environ, **services.environment(), "TIDECAST_METRICS__PORT": str(free_port())}
+            port = {"TIDECAST_METRICS__PORT": str(free_port())}
+            environment = {**os.environ, **services.environment(), **port, **self._more}
             settings = load(environ=environment).settings
             create_topics(settings.kafka, self._options.partitions)
             log = Path(self._options.cache) / "worker.log"
@@ -83,7 +98,10 @@ class Demo:
             worker = self._start_worker(environment, log)
             try:
                 events = self._event_log()
-                return self._watch(settings, events, worker, log)
+                summary = self._watch(settings, events, worker, log)
+                if self._after is not None:
+                    self._after(settings, events)
+                return summary
             finally:
                 self._stop.set()
                 _end(worker)

@@ -15,6 +15,7 @@ from stream.events.clicks import (
     Search,
 )
 from stream.events.demand import Cancelled, DemandEvent, Ordered, Returned
+from stream.events.features import FeatureVector, Reflected
 from stream.events.inventory import (
     InventoryEvent,
     PurchaseOrderPlaced,
@@ -51,6 +52,7 @@ __all__ = [
     "Charge",
     "ClickEvent",
     "DemandEvent",
+    "FeatureVector",
     "InventoryEvent",
     "NextBestOffers",
     "Offer",
@@ -69,6 +71,7 @@ __all__ = [
     "PurchaseOrderPlaced",
     "RanOut",
     "Reason",
+    "Reflected",
     "RemoveFromCart",
     "ReorderProduct",
     "ReorderScores",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times
 from features.table import EntityTable
+from features.vectors import views_read
 from models.registry import Model
 from stream.events import Reason, SourceOffset
 from stream.reference import Reference
@@ -37,10 +39,11 @@ class Touched:
 
 
 class Scored(NamedTuple):
-    """A score record and its key."""
+    """A score record, its key, and what was known beside the features."""
 
     key: str
     record: Any
+    context: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,18 @@ class Scorer(ABC):
     #: `customer` or `item`.
     entity: ClassVar[str]
 
+    @functools.cached_property
+    def views(self) -> list[str]:
+        """The views that the model reads, in name order."""
+        return views_read(list(self.model.manifest.reads))
+
     @abstractmethod
-    def score(self, table: EntityTable, touched: Touched) -> list[Scored]:
-        """Score records of the touched entities, in their order."""
+    def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], Any]:
+        """Score records of the touched entities, in their order, and the vectors that they were made from."""
 
     def common(self, table: EntityTable, touched: Touched) -> list[dict[str, Any]]:
         """The fields that every score has, for each entity."""
-        manifest = self.model.manifest
-        views = list(manifest.views)
+        manifest, views = self.model.manifest, self.views
         times = [table.records[view]["event_time_ms"][touched.slots].tolist() for view in views]
         return [
             {

@@ -34,7 +34,7 @@ class NextBestOfferScorer(Scorer):
     topic = NEXT_BEST_OFFERS
     entity = "customer"
 
-    def score(self, table: EntityTable, touched: Touched) -> list[Scored]:
+    def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], OfferRows]:
         """A `NextBestOffers` record a customer."""
         rows = offer_rows(table, touched.slots, touched.as_of_ms)
         offers = self._candidates(touched.as_of_ms)
@@ -57,7 +57,7 @@ class NextBestOfferScorer(Scorer):
                 **common,
             )
             out.append(Scored(touched.keys[i], record))
-        return out
+        return out, rows
 
     def _candidates(self, as_of_ms: Times) -> list[Offer]:
         """Offers that are valid for any of the customers, in the order of their ids: the same after every restart."""

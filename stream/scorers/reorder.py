@@ -24,7 +24,7 @@ class ReorderScorer(Scorer):
     topic = REORDER_SCORES
     entity = "customer"
 
-    def score(self, table: EntityTable, touched: Touched) -> list[Scored]:
+    def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], ReorderRows]:
         """A `ReorderScores` record a customer."""
         rows = reorder_rows(table, touched.slots, touched.as_of_ms)
         n = len(rows.customer)
@@ -42,7 +42,7 @@ class ReorderScorer(Scorer):
                 **common,
             )
             out.append(Scored(touched.keys[i], record))
-        return out
+        return out, rows
 
     def _products(self, rows: ReorderRows, outputs: dict[str, NDArray[Any]], at: slice) -> list[ReorderProduct]:
         probability = outputs["probability"][at]

@@ -29,7 +29,7 @@ class StockoutScorer(Scorer):
     topic = STOCKOUT_SCORES
     entity = "item"
 
-    def score(self, table: EntityTable, touched: Touched) -> list[Scored]:
+    def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], StockoutRows]:
         """A `StockoutScore` record an item."""
         places = [key.split(":", 1) for key in touched.keys]
         skus = [sku for _, sku in places]
@@ -45,10 +45,11 @@ class StockoutScorer(Scorer):
             len(skus),
             shared=frozenset({"service_level"}),
         )
-        return [
-            Scored(key, self._record(i, places[i], float(lead[i]), common, rows, outputs))
-            for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True))
-        ]
+        scored = []
+        for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True)):
+            record = self._record(i, places[i], float(lead[i]), common, rows, outputs)
+            scored.append(Scored(key, record, {"lead_time_days": float(lead[i])}))
+        return scored, rows
 
     def _record(
         self,

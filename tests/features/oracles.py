@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from features.aggregations import Aggregation
-from features.view import discover
+from features.discovery import discover
 from tests.features.streams import Event
 
 #: What an aggregation's columns should be: (aggregation, its entity's events in order of arrival, as of).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from features.aggregations import Aggregation
 from features.aggregations.base import DAY_MS, HOUR_MS
+from features.ids import hash64
 from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind, Rows, rows_of
-from features.view import View
+from features.view import REPARTITIONED, View
 
 #: An ordinary Monday, 00:00 UTC.
 START_MS = 18_267 * DAY_MS
@@ -57,9 +58,10 @@ _NO_PRODUCT = {ClickKind.SEARCH, ClickKind.OFFER_IMPRESSION, ClickKind.OFFER_CLI
 
 
 def _time_ms(random: Random) -> int:
-    """Days and hours, so that times are equal now and then; and any millisecond of five months."""
+    """Days, hours and minutes, so that times are equal or near now and then; and any millisecond of five months."""
     days, hours = random.randrange(13) * DAY_MS, random.randrange(24 * 30) * HOUR_MS
-    return START_MS + random.choice([days, hours, random.randrange(150 * DAY_MS)])
+    minutes = random.randrange(6 * 60) * 60_000
+    return START_MS + random.choice([days, hours, minutes, random.randrange(150 * DAY_MS)])
 
 
 _VALUES: dict[str, Callable[[Random], int]] = {
@@ -72,6 +74,8 @@ _VALUES: dict[str, Callable[[Random], int]] = {
     "expected_at_ms": _time_ms,
     "reference": lambda random: random.choice([0, 11, 12, 13, 14, 15, 2**64 - 1]),
     "simulated": lambda random: int(random.random() < 0.05),
+    "session": lambda random: random.choice([0, 0, 5, 6, 2**64 - 1]),
+    "customer": lambda random: random.choice([0, *(hash64(f"c{n}") for n in range(9))]),
 }
 
 
@@ -98,6 +102,35 @@ def _arrivals(stream: str, entities: Sequence[str], order: str, size: int, seed:
     return sorted(in_time, key=lambda e: e.time_ms) + late
 
 
+def _gapped(
+    stream: str, entities: Sequence[str], order: str, size: int, seed: int, ttl_ms: int
+) -> list[Event]:
+    """Runs of events with pauses about as long as the TTL between them, and a few that come late over a pause."""
+    random = Random(seed)
+    events: list[Event] = []
+    pause_ms = 0
+    while len(events) < size:
+        run = _arrivals(stream, entities, order, random.randint(1, 12), random.randrange(2**32))
+        events += [replace(e, time_ms=e.time_ms + pause_ms) for e in run]
+        pause_ms += random.choice([ttl_ms - DAY_MS, ttl_ms, ttl_ms + 1, ttl_ms + 160 * DAY_MS])
+    return [*events, *random.sample(events, min(3, len(events)))]
+
+
+def gapped_streams(
+    stream: str, ttl_ms: int, entities: Sequence[str] = ("e",), max_size: int = 60
+) -> st.SearchStrategy[list[Event]]:
+    """Events as `streams` gives them, with pauses in which records expire."""
+    return st.builds(
+        _gapped,
+        st.just(stream),
+        st.just(entities),
+        st.sampled_from(["in time", "late", "anyhow"]),
+        st.integers(1, max_size),
+        st.integers(0, 2**32),
+        st.just(ttl_ms),
+    )
+
+
 def streams(stream: str, entities: Sequence[str] = ("e",), max_size: int = 60) -> st.SearchStrategy[list[Event]]:
     """Events in order of arrival: repeated ones, equal times, late ones, undone ones; some streams wholly in time.
 
@@ -114,8 +147,42 @@ def streams(stream: str, entities: Sequence[str] = ("e",), max_size: int = 60) -
 
 
 def alone(aggregation: Aggregation, stream: str) -> View:
-    """A view that is one aggregation."""
-    return View("alone", stream, "one aggregation", (aggregation,), ttl_days=1)
+    """A view that is one aggregation, whose records do not expire."""
+    return View("alone", stream, "one aggregation", (aggregation,), ttl_days=1e6)
+
+
+def living(view: View, events: Sequence[Event], as_of_ms: int) -> list[Event]:
+    """What an entity's record is made of at `as_of_ms`: the events since it last began anew, none once it has expired.
+
+    The events are those of one entity in order of arrival. On a repartitioned stream records do not begin anew.
+    """
+    newest, held = 0, list[Event]()
+    for event in events:
+        expired = bool(held) and event.time_ms - newest > view.ttl_ms
+        if expired and view.stream not in REPARTITIONED:
+            held = []
+        held.append(event)
+        newest = max(newest, event.time_ms)
+    return [] if as_of_ms - newest > view.ttl_ms else held
+
+
+def alone_state(
+    aggregation: Aggregation, stream: str, events: Sequence[Event]
+) -> tuple[Mapping[str, NDArray[Any]], NDArray[np.int64]]:
+    """The state of one aggregation after the events of one entity, and its slots."""
+    view = alone(aggregation, stream)
+    _, records = folded(view, events)
+    return view.raw(records, aggregation.name), np.zeros(1, np.int64)
+
+
+def carried(
+    old: Aggregation, new: Aggregation, stream: str, events: Sequence[Event]
+) -> tuple[bool, Mapping[str, NDArray[Any]]]:
+    """Whether `new` could take over what `old` kept of the events, and its state then."""
+    source, _ = alone_state(old, stream, events)
+    view = alone(new, stream)
+    target = view.raw(view.empty(1), new.name)
+    return new.carry(old.parameters(), source, target), target
 
 
 def folded(view: View, events: Sequence[Event], cuts: Sequence[int] = ()) -> tuple[list[str], NDArray[np.void]]:

@@ -8,7 +8,8 @@ from features.aggregations.base import DAY_MS
 from features.rows import ClickKind, Rows
 from features.store import MemoryStore, Record, Write
 from features.table import EntityTable
-from features.view import View, discover, views_of
+from features.discovery import discover, views_of
+from features.view import View
 from tests.features.streams import START_MS, Event, folded, rows
 
 VIEWED = View("viewed", "clicks", "views", (Count("n", "views", (ClickKind.PRODUCT_VIEW,)),), ttl_days=1)

@@ -17,7 +17,7 @@ from features.aggregations.base import DAY_MS
 from features.rows import ClickKind, InventoryKind, OrderKind
 from features.table import EntityTable
 from features.vectors import contract, next_best_offer, reorder, stockout
-from features.view import discover, views_of
+from features.discovery import discover, views_of
 from tests.features.aggregations.test_recent import arrivals
 from tests.features.aggregations.test_repertoire import table_of
 from tests.features.aggregations.test_stock import open_orders, shelf

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from features.aggregations import Aggregation, Count, Gap, Tiles
 from features.aggregations.base import DAY_MS
 from features.rows import STREAMS, OrderKind
-from features.view import REPARTITIONED, View, discover, views_of
+from features.discovery import discover, views_of
+from features.view import REPARTITIONED, View
 from tests.features.oracles import oracle_of
 from tests.features.streams import (
     Event,
@@ -221,7 +222,7 @@ def test_a_wrong_declaration_says_what_is_wrong(
 def test_an_unknown_part_is_a_clear_error() -> None:
     view = discover()["item_stock"]
     with pytest.raises(KeyError, match="view 'item_stock' has no aggregation 'nothing'"):
-        view.part(view.empty(1), "nothing")
+        view.raw(view.empty(1), "nothing")
 
 
 def test_an_empty_batch_changes_nothing() -> None:

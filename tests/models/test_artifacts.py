@@ -32,7 +32,7 @@ class TestReleased:
         manifest = read_manifest(directory)
         agreed = contract(manifest.vector)
         assert manifest.features == list(agreed.features)
-        assert manifest.views == agreed.views
+        assert manifest.reads == agreed.reads
 
     def test_is_small(self, directory: Path) -> None:
         assert (directory / "model.onnx").stat().st_size < 3_000_000

@@ -10,7 +10,7 @@ from models.registry import check_features, load, names, versions
 from tests.models.tiny import REORDER, SCALING, manifest, released
 
 FEATURES = ["recency", "frequency"]
-VIEWS = {"customer_orders": "00ff", "customer_repertoire": "aa00"}
+READS = {"customer_orders.orders": "00ff", "customer_repertoire.repertoire": "aa00"}
 
 
 def test_a_loaded_model_scores(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fits_its_features_is_taken() -> None:
-    check_features(manifest(), FEATURES, VIEWS)
-    check_features(manifest(), FEATURES, {**VIEWS, "a_new_view": "1234"})
+    check_features(manifest(), FEATURES, READS)
+    check_features(manifest(), FEATURES, {**READS, "a_new_view.count": "1234", "customer_orders.new": "55"})
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,15 @@ def test_a_model_that_fits_its_features_is_taken() -> None:
 )
 def test_other_features_are_refused_by_name(features: list[str], problem: str) -> None:
     with pytest.raises(ManifestError, match=f"^model reorder 1.0 does not fit its features: {problem}"):
-        check_features(manifest(), features, VIEWS)
+        check_features(manifest(), features, READS)
 
 
-@pytest.mark.parametrize("views", [{"customer_orders": "00ff"}, {**VIEWS, "customer_repertoire": "aa01"}])
-def test_a_changed_or_missing_view_is_refused_by_name(views: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "reads", [{"customer_orders.orders": "00ff"}, {**READS, "customer_repertoire.repertoire": "aa01"}]
+)
+def test_a_changed_or_missing_aggregation_is_refused_by_name(reads: dict[str, str]) -> None:
     with pytest.raises(
         ManifestError,
-        match=r"model reorder 1.0 .*the feature views \['customer_repertoire'\] have changed since it was trained; ",
+        match=r"model reorder 1.0 .*\['customer_repertoire.repertoire'\] have changed in the feature views since it was trained; ",
     ):
-        check_features(manifest(), FEATURES, views)
+        check_features(manifest(), FEATURES, reads)

@@ -46,7 +46,7 @@ def manifest(graph: bytes = REORDER, **changes: Any) -> Manifest:
         task="reorder",
         vector="reorder",
         features=["recency", "frequency"],
-        views={"customer_orders": "00ff", "customer_repertoire": "aa00"},
+        reads={"customer_orders.orders": "00ff", "customer_repertoire.repertoire": "aa00"},
         inputs=[Tensor(name=n, type=t) for n, t in inputs.items()],
         outputs=[Tensor(name=n, type=t) for n, t in outputs.items()],
         sha256=hashlib.sha256(graph).hexdigest(),

@@ -11,13 +11,15 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from features.discovery import discover
 from features.store import MemoryStore, StoreUnavailable
 from features.vectors import contract
-from features.view import discover
+from features.view import View
 from models.manifest import Fallback, Manifest, Parity, Popular, Training
 from models.registry import Model
 from stream.commit import Commit
 from stream.decode import Decoder
+from stream.featurelog import FeatureLog
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
@@ -151,7 +153,7 @@ def manifest(name: str, vector: str, popular: Mapping[str, float] | None = None)
         task=cast(Any, vector),
         vector=vector,
         features=list(wanted.features),
-        views=wanted.views,
+        reads=wanted.reads,
         inputs=[],
         outputs=[],
         sha256="",
@@ -278,13 +280,20 @@ def patiently(call: Callable[[], T]) -> T:
 class Engine:
     """A worker without its loop: state, ownership and commit over a store that outlives it."""
 
-    def __init__(self, store: MemoryStore, sink: RecordingSink, max_entities: int = 10_000) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        sink: RecordingSink,
+        max_entities: int = 10_000,
+        views: Mapping[str, View] | None = None,
+        log_share: float = 0.0,
+    ) -> None:
         self.store, self.sink = store, sink
         self.metrics = Metrics()
-        self.state = State(store, max_entities, self.metrics)
+        self.state = State(store, max_entities, self.metrics, views=views)
         self.ownership = Ownership(store.buckets)
         self.reference = Reference(self.state.ids)
-        self.scoring = Scoring(fake_models(), self.reference, ModelSettings(), self.metrics)
+        self.scoring = Scoring(fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share))
         self.commit = Commit(
             Decoder(300_000, 100_000),
             self.state,

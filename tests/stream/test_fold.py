@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.discovery import views_of
 from features.ids import hash64
-from features.store import MemoryStore, StoreUnavailable, Write
+from features.store import MemoryStore, StoreUnavailable, Wanted, Write
 from features.store.base import Record
 from stream.alerts import AlertState
 from stream.commit import Commit
@@ -25,12 +26,14 @@ class Counting(MemoryStore):
         super().__init__()
         self.loads: list[tuple[str, str, tuple[str, ...]]] = []
         self.away: set[str] = set()
+        self.trips = 0
 
-    def load(self, kind: str, name: str, entities: Sequence[str]) -> list[bytes | None]:
+    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
         if "load" in self.away:
             raise StoreUnavailable("away")
-        self.loads.append((kind, name, tuple(entities)))
-        return super().load(kind, name, entities)
+        self.trips += 1
+        self.loads += [(kind, name, tuple(entities)) for kind, name, entities in wanted]
+        return super().load_all(wanted)
 
     def names(self, ids: Sequence[int]) -> dict[int, str]:
         if "names" in self.away:
@@ -72,6 +75,7 @@ def save(state: State, store: MemoryStore, folded: Folded) -> None:
 class _WithState:
     def __init__(self, state: State) -> None:
         self._state = state
+        self._grace_ms = 600_000
 
 
 def test_a_batch_is_folded_into_every_view_of_its_streams(store: Counting, state: State) -> None:
@@ -101,17 +105,21 @@ def test_touched_entities_are_loaded_once_a_view_and_stay(store: Counting, state
     state.fold(
         batch_of(("clicks", "7", click("7")), ("clicks", "8", click("8")), ("clicks", "7", click("7"))), ownership
     )
-    assert sorted(store.loads) == [
-        ("f", view, ("7", "8")) for view in ("customer_clicks", "customer_orders", "customer_repertoire")
-    ]
+    assert sorted(store.loads) == [("f", view.name, ("7", "8")) for view in views_of("customer")]
     store.loads.clear()
     state.fold(batch_of(("clicks", "8", click("8")), ("clicks", "9", click("9")), first=3), ownership)
     assert {keys for _, _, keys in store.loads} == {("9",)}
 
 
+def test_customers_and_items_share_one_read(store: Counting, state: State) -> None:
+    state.fold(batch_of(("orders", "7", order("7")), ("inventory", "w:B", stock("restocked", "B"))), all_owned(store))
+    assert store.trips == 1
+    assert {keys for _, _, keys in store.loads} == {("7",), ("w:B",)}
+
+
 def test_items_bring_their_alert_state(store: Counting, state: State) -> None:
     alert = b'{"severity":"warning","sequence":2,"raised_at_ms":5,"status":"raised"}'
-    store.commit([Write(0, [], [Record("a", "supply", "w:A", alert, 1)])])
+    store.commit([Write(0, [], [Record("a", "supply", "w:A", alert, 60_000)])])
     state.fold(batch_of(("demand", "w:A", demand("A")), ("demand", "w:B", demand("B"))), all_owned(store))
     assert state.alert("w:A") == AlertState("warning", 2, 5, "raised")
     assert state.alert("w:B") == AlertState()
@@ -155,7 +163,7 @@ def test_a_fresh_state_learns_the_names_behind_stored_ids(store: Counting, state
     save(state, store, state.fold(batch_of(("orders", "7", order("7", [line("A")]))), all_owned(store)))
     save(state, store, state.fold(batch_of(("clicks", "7", click("7", "V"))), all_owned(store)))
     fresh = State(store, 1_000, Metrics())
-    fresh.load("customer", ["7"])
+    fresh.load({"customer": ["7"]})
     assert fresh.ids.name(hash64("A")) == "A"
     assert fresh.ids.name(hash64("V")) == "V"
     assert fresh.ids.pending() == {}
@@ -195,7 +203,7 @@ def test_a_batch_may_touch_more_entities_than_are_kept(store: Counting) -> None:
 def test_alert_states_are_bounded_too(store: Counting) -> None:
     state = State(store, 2, Metrics())
     state.alerts = {f"w:{i}": AlertState("warning", 1, 1, "raised") for i in range(5)}
-    state.load("item", ["w:A"])
+    state.load({"item": ["w:A"]})
     assert state.alerts == {}
 
 

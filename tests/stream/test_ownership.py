@@ -22,9 +22,10 @@ def feed_of(
 ) -> Feed:
     n = len(entities)
     if sources is None:
-        rows = rows_of("clicks", entities, kind=[0] * n, event_time_ms=[1] * n, product=[1] * n)
+        rows = rows_of("clicks", entities, kind=[0] * n, event_time_ms=[1] * n, product=[1] * n, session=[0] * n)
         return Feed(rows, np.array(partition, np.int64), np.array(offset, np.int64), NONE, NONE)
-    rows = rows_of("demand", entities, kind=[0] * n, event_time_ms=[1] * n, quantity=[1] * n, value=[1] * n)
+    ones = {name: [1] * n for name in ("event_time_ms", "quantity", "value", "customer")}
+    rows = rows_of("demand", entities, kind=[0] * n, **ones)
     s = np.array(sources, np.int64).reshape(n, 2)
     return Feed(rows, np.array(partition, np.int64), np.array(offset, np.int64), s[:, 0], s[:, 1])
 

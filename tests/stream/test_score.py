@@ -152,9 +152,9 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     [
         ("features", lambda f: ["gone", *f[1:]], r"does not fit its features: it needs \['gone'\], which are gone; "),
         (
-            "views",
-            lambda v: {**v, "customer_orders": "0" * 16},
-            r"the feature views \['customer_orders'\] have changed",
+            "reads",
+            lambda v: {**v, "customer_orders.orders": "0" * 16},
+            r"\['customer_orders.orders'\] have changed in the feature views",
         ),
     ],
 )

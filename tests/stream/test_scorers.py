@@ -65,12 +65,12 @@ class Desk:
         vector = {"ReorderScorer": "reorder", "StockoutScorer": "stockout"}.get(kind.__name__, "next_best_offer")
         model = fake_model("m", vector, outputs, POPULAR)
         scorer = kind(model, self.reference, ModelSettings(**settings))
-        self.state.load(scorer.entity, keys)
+        self.state.load({scorer.entity: keys})
         table = self.state.tables[scorer.entity]
         slots = table.slots_of(keys)
         as_of = table.event_time_ms(slots) if as_of_ms is None else np.full(len(keys), as_of_ms)
         sources = [[SourceOffset("t", 0, i)] for i in range(len(keys))]
-        scored = scorer.score(table, Touched(keys, slots, as_of, sources))
+        scored, _ = scorer.score(table, Touched(keys, slots, as_of, sources))
         assert [s.key for s in scored] == list(keys)
         return [s.record for s in scored], (fed(model) or [{}])[0]
 

@@ -18,12 +18,12 @@ GAP = Gap("gap", "days between orders", (OrderKind.PLACED,))
 
 
 def oracle(gap: Gap, events: Sequence[Event], as_of_ms: int) -> dict[str, float]:
-    """Exact arithmetic over the gaps between events that were each the newest when they came."""
+    """Exact arithmetic over the gaps between events that were each the newest, by whole seconds, when they came."""
     newest: list[int] = []
     for event in events:
-        if event.kind in gap.where and (not newest or event.time_ms > newest[-1]):
-            newest.append(event.time_ms)
-    gaps = [Fraction(b - a, 86_400_000) for a, b in pairwise(newest)]
+        if event.kind in gap.where and (not newest or event.time_ms // 1000 > newest[-1]):
+            newest.append(event.time_ms // 1000)
+    gaps = [Fraction(b - a, 86_400) for a, b in pairwise(newest)]
     mean = float(statistics.mean(gaps)) if gaps else math.nan
     deviation = math.sqrt(statistics.variance(gaps)) if len(gaps) > 1 else math.nan
     return {f"{gap.name}_mean_days": mean, f"{gap.name}_std_days": deviation}
@@ -51,10 +51,15 @@ def test_nan_until_there_are_enough_orders(orders: int) -> None:
 
 
 def test_small_deviations_around_a_large_mean_survive() -> None:
-    """E[x²] − E[x]² gives 0 or a negative number here."""
+    """E[x²] − E[x]² loses all but a few digits here."""
     times = [START_MS]
     for n in range(1000):
-        times.append(times[-1] + 1000 * DAY_MS + n % 2)
+        times.append(times[-1] + 10 * DAY_MS + n % 2 * 1000)
     events = [Event(OrderKind.PLACED, t) for t in times]
     expected = oracle(GAP, events, 0)["gap_std_days"]
-    assert read(alone(GAP, "orders"), events, times[-1])["gap_std_days"] == pytest.approx(expected, rel=1e-4)
+    assert read(alone(GAP, "orders"), events, times[-1])["gap_std_days"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_orders_within_one_second_are_no_gap() -> None:
+    events = [Event(OrderKind.PLACED, START_MS + ms) for ms in (0, 999, 1000)]
+    assert read(alone(GAP, "orders"), events, START_MS)["gap_mean_days"] == 1 / 86_400

@@ -27,7 +27,7 @@ def oracle(recent: Recent, events: Sequence[Event], as_of_ms: int) -> dict[str, 
 def sequence(recent: Recent, events: Sequence[Event], as_of_ms: int) -> tuple[list[int], list[float]]:
     view = alone(recent, "clicks")
     _, records = folded(view, events)
-    _, state = view.part(records, recent.name)
+    state = view.raw(records, recent.name)
     product, age = recent.sequence(state, np.zeros(1, np.int64), np.array([as_of_ms]))
     assert product.dtype == np.uint64
     return product[0].tolist(), age[0].tolist()

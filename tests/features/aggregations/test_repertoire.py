@@ -92,7 +92,7 @@ def oracle(repertoire: Repertoire, events: Sequence[Event], as_of_ms: int) -> di
 def state_of(repertoire: Repertoire, events: Sequence[Event]) -> Mapping[str, NDArray[Any]]:
     view = alone(repertoire, "order_lines")
     _, records = folded(view, events)
-    state: Mapping[str, NDArray[Any]] = view.part(records, repertoire.name)[1]
+    state: Mapping[str, NDArray[Any]] = view.raw(records, repertoire.name)
     return state
 
 

@@ -15,7 +15,7 @@ ORDER = Span("order", "orders", (OrderKind.PLACED,))
 
 
 def oracle(span: Span, events: Sequence[Event], as_of_ms: int) -> dict[str, float]:
-    times = [e.time_ms for e in events if e.kind in span.where]
+    times = [e.time_ms // 1000 * 1000 for e in events if e.kind in span.where]
     first = max(as_of_ms - min(times), 0) / 86_400_000 if times else math.nan
     last = max(as_of_ms - max(times), 0) / 86_400_000 if times else math.nan
     return {f"{span.name}_first_age_days": first, f"{span.name}_last_age_days": last}

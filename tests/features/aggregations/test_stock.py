@@ -82,7 +82,7 @@ def test_arriving_is_what_is_due_by_then(events: list[Event], days: int) -> None
     until = newest_ms(events) + days * DAY_MS
     view = alone(STOCK, "inventory")
     _, records = folded(view, events)
-    _, state = view.part(records, "stock")
+    state = view.raw(records, "stock")
     found = STOCK.arriving(state, np.zeros(1, np.int64), np.array([until]))
     due = sum(o.quantity for o in open_orders(STOCK, events) if o.expected_ms <= until)
     assert found.tolist() == [due / 1000]
@@ -91,7 +91,7 @@ def test_arriving_is_what_is_due_by_then(events: list[Event], days: int) -> None
 def test_what_is_due_at_that_very_moment_arrives() -> None:
     view = alone(STOCK, "inventory")
     _, records = folded(view, [event(Kind.PURCHASE_ORDER_PLACED, 0, 10, reference=1, due=5)])
-    _, state = view.part(records, "stock")
+    state = view.raw(records, "stock")
     due_ms = START_MS + 5 * DAY_MS
     found = STOCK.arriving(state, np.zeros(3, np.int64), np.array([due_ms - 1, due_ms, due_ms + 1]))
     assert found.tolist() == [0.0, 10.0, 10.0]

@@ -1,0 +1,38 @@
+"""Why a write is refused: the same words from every store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from features.store.base import FenceConflict, FenceMove, Record
+
+
+def fence_moved(move: FenceMove, bucket: int, epoch: int, next_offset: int | None) -> FenceConflict:
+    """A fence is not where the writer believes it to be."""
+    return FenceConflict(
+        f"{move.topic}[{move.partition}] bucket {bucket}: the fence is at "
+        f"{'no offset' if next_offset is None else next_offset} of epoch {epoch}, "
+        f"expected {move.expected} of epoch {move.epoch}"
+    )
+
+
+def entity_erased(bucket: int, erasures: int, expected: int) -> FenceConflict:
+    """Something that the writer may still have in memory is gone for good."""
+    return FenceConflict(
+        f"bucket {bucket}: an entity was erased ({erasures} erasures, expected {expected}); "
+        f"caches of the bucket must be dropped"
+    )
+
+
+def check_lifetimes(records: Sequence[Record]) -> None:
+    """Refuses, before anything is written, what a server would refuse in the middle of a write.
+
+    Raises:
+        ValueError: a record that would not live.
+    """
+    for record in records:
+        if record.ttl_ms <= 0:
+            raise ValueError(
+                f"record {record.kind}:{record.name}:{record.entity}: a time to live of {record.ttl_ms} ms; "
+                f"it must be at least 1 ms"
+            )

@@ -1,0 +1,89 @@
+"""Values: what a vector holds for one entity, by feature, as it is logged and compared bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.vectors import next_best_offer, reorder, stockout
+
+Values = dict[str, list[float | str | None]]
+
+
+def _numbers(column: NDArray[Any]) -> list[float | str | None]:
+    """Floats as Python's, which hold every float32 exactly; NaN is None."""
+    return [None if x != x else float(x) for x in column.tolist()]
+
+
+def _ids(column: NDArray[np.uint64]) -> list[float | str | None]:
+    return [f"{x:016x}" for x in column.tolist()]
+
+
+def _by_name(names: Sequence[str], rows: NDArray[Any]) -> Values:
+    return {name: _numbers(rows[:, j]) for j, name in enumerate(names)}
+
+
+@singledispatch
+def values_of(rows: Any, i: int) -> Values:
+    """The values of the i-th entity, by feature; a list holds one value a row or place.
+
+    >>> rows = stockout.StockoutRows(
+    ...     np.zeros((1, len(stockout.FEATURES)), np.float32), np.array([np.nan]), np.array([2.0]), np.array([True])
+    ... )
+    >>> {name: values_of(rows, 0)[name] for name in ("units_7d", "on_hand", "arriving")}
+    {'units_7d': [0.0], 'on_hand': [None], 'arriving': [2.0]}
+    """
+    raise TypeError(f"{type(rows).__name__} is no feature vector")
+
+
+@values_of.register
+def _reorder(rows: reorder.ReorderRows, i: int) -> Values:
+    low, high = np.searchsorted(rows.customer, [i, i + 1])
+    names = tuple(reorder.FEATURES)
+    return {"product": _ids(rows.product[low:high]), **_by_name(names, rows.features[low:high])}
+
+
+@values_of.register
+def _stockout(rows: stockout.StockoutRows, i: int) -> Values:
+    beside = {"on_hand": rows.on_hand, "arriving": rows.arriving, "simulated": rows.simulated.astype(np.float64)}
+    one = slice(i, i + 1)
+    return _by_name(tuple(stockout.FEATURES), rows.features[one]) | {n: _numbers(c[one]) for n, c in beside.items()}
+
+
+@values_of.register
+def _next_best_offer(rows: next_best_offer.OfferRows, i: int) -> Values:
+    return _by_name(tuple(next_best_offer.FEATURES), rows.features[i : i + 1]) | {
+        "sequence_product": _ids(rows.product[i]),
+        "sequence_age_days": _numbers(rows.age_days[i]),
+        "sequence_viewed": _numbers(rows.viewed[i]),
+    }
+
+
+#: Which views a feature is read from: by vector, prefixes in the order in which they are tried.
+_VIEWS = {
+    "reorder": (("customer_", "customer_orders"), ("", "customer_repertoire")),
+    "stockout": (
+        ("on_hand", "item_stock+item_demand"),
+        ("arriving", "item_stock"),
+        ("simulated", "item_stock"),
+        ("", "item_demand"),
+    ),
+    "next_best_offer": (
+        ("customer_recent_views", "customer_clicks"),
+        ("sequence_", "customer_repertoire+customer_session"),
+        ("", "customer_orders"),
+    ),
+}
+
+
+def view_of(vector: str, feature: str) -> str:
+    """The view that a feature is read from; several are joined by +.
+
+    >>> view_of("reorder", "product_orders"), view_of("stockout", "on_hand")
+    ('customer_repertoire', 'item_stock+item_demand')
+    """
+    return next(view for prefix, view in _VIEWS[vector] if feature.startswith(prefix))
