@@ -28,12 +28,13 @@ class StoredField(msgspec.Struct, frozen=True):
 
 
 class StoredAggregation(msgspec.Struct, frozen=True):
-    """An aggregation as it was when a record was written."""
+    """An aggregation as it was when a record was written; `was` are the names that it had before."""
 
     name: str
     type: str
     parameters: dict[str, str]
     fields: list[StoredField]
+    was: list[str] = []
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -79,6 +80,7 @@ def layout_of(view: View) -> Layout:
                 type(a).__name__,
                 a.parameters(),
                 [StoredField(f.name, f.dtype, f.length, int(fields[f"{a.name}.{f.name}"][1])) for f in a.fields()],
+                list(a.was),
             )
             for a in view.aggregations
         ],
@@ -172,7 +174,8 @@ class Layouts:
 
 def _carry(view: View, old: Layout, blob: bytes, record: NDArray[np.void]) -> dict[str, str]:
     """Fills in what can be kept; returns the new names with the old ones."""
-    stored = {a.name: a for a in old.aggregations}
+    # Under its name now, or a name it had; and a newer version may have renamed what is known here by the older name.
+    stored = {was: a for a in old.aggregations for was in a.was} | {a.name: a for a in old.aggregations}
     kept: dict[str, str] = {}
     for aggregation in view.aggregations:
         name = next((n for n in (aggregation.name, *aggregation.was) if n in stored), None)
@@ -181,7 +184,7 @@ def _carry(view: View, old: Layout, blob: bytes, record: NDArray[np.void]) -> di
         source = {f.name: _field(blob, f) for f in stored[name].fields}
         target = {f.name: record[f"{aggregation.name}.{f.name}"] for f in aggregation.fields()}
         if aggregation.carry(stored[name].parameters, source, target):
-            kept[aggregation.name] = name
+            kept[aggregation.name] = stored[name].name
     return kept
 
 

@@ -6,8 +6,8 @@
 3. Publish a tombstone (the key, no value) to every compacted topic that is keyed by the entity, and wait for the word.
 4. Look again. Only what has been looked at is called erased.
 
-Not erased: input topics and dead letters, which are their producers' own records; score topics, which are not
-compacted and keep a record as long as their retention says; copies that consumers have made. What was learnt of others
+Not erased: input topics and dead letters, which are their producers' own records; `demand` and the score topics, which
+are not compacted and keep a record as long as their retention says; copies that consumers have made. What was learnt of others
 stays as well: an item's demand counts what an erased customer bought.
 """
 

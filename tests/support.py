@@ -100,6 +100,8 @@ class Shop:
             return quiet >= 3
 
         try:
+            for _ in reader.read_to_end(30):  # what is there already, so that silence means that there is no more
+                pass
             wait_for(done, timeout_s, f"processing\n{self.logs()}")
         finally:
             progress.close()
@@ -127,17 +129,28 @@ class Shop:
             store.close()
 
 
-def folded_from_log(events: Path) -> dict[str, dict[str, bytes]]:
-    """The feature records that an event log folds to: no broker, no store, no worker."""
+def _streams(events: Path) -> list[Rows]:
     history = read_orders(events)
     streams: list[Rows] = [history.orders, history.order_lines, history.demand]
-    streams += [read_clicks(events), read_inventory(events)]
+    return [*streams, read_clicks(events), read_inventory(events)]
+
+
+def tables_from_log(events: Path) -> dict[str, EntityTable]:
+    """The tables that an event log folds to, by entity."""
     tables = {entity: EntityTable(entity, views_of(entity)) for entity in ("customer", "item")}
-    out: dict[str, dict[str, bytes]] = {}
-    for rows in streams:
+    for rows in _streams(events):
         table = tables[STREAMS[rows.stream][0]]
         table.admit_new(table.missing(rows.entities))
         table.fold(rows)
+    return tables
+
+
+def folded_from_log(events: Path) -> dict[str, dict[str, bytes]]:
+    """The feature records that an event log folds to: no broker, no store, no worker."""
+    tables = tables_from_log(events)
+    out: dict[str, dict[str, bytes]] = {}
+    for rows in _streams(events):
+        table = tables[STREAMS[rows.stream][0]]
         keys = list(dict.fromkeys(rows.entities))
         for view in table.views.values():
             if view.stream == rows.stream:

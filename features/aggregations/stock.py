@@ -5,7 +5,8 @@ arrive in no given order, so each view folds its own, and `features.vectors.stoc
 
 A count says what was there at its event time; movements after that add up. The newest `movements` of them by event time
 are kept one by one, so that a count that arrives late takes off only those it has seen: exact while at most so many
-movements that are stamped after it arrived before it. Of more, the oldest ones are lost with it. A count older than one
+movements that are stamped after it arrived before it. Of more, the oldest ones are lost with it. Their quantities have
+48 bits (±1.4e11 units). A count older than one
 already taken in changes nothing, and neither does a movement that is not newer than the count.
 
 A delivery that names an open purchase order lowers it, and the rest stays open. The first delivery of each order gives
@@ -136,7 +137,7 @@ def _update(
                 counted[s] = q
                 counted_ms[s] = t
                 _count(moved, move_ms, move_q, s, t)
-        elif kind == _RECEIVED or kind == _ADJUSTED or kind == _SOLD:
+        elif kind in (_RECEIVED, _ADJUSTED, _SOLD):
             if t > counted_ms[s]:
                 _move(moved, move_ms, move_q, s, t, -q if kind == _SOLD else q)
             if kind == _RECEIVED:
@@ -163,8 +164,8 @@ class StockPosition(Aggregation):
     orders: int = 4
     movements: int = 6
     undone: ClassVar[str] = (
-        "Takes inventory events: a correction is an event of its own (stock_adjusted). An open purchase order cannot be "
-        "cancelled; it gives way to newer ones."
+        "Takes inventory events: a correction is an event of its own (stock_adjusted). An open purchase order cannot "
+        "be cancelled; it gives way to newer ones."
     )
 
     def __post_init__(self) -> None:

@@ -142,7 +142,9 @@ class Tiles(Aggregation):
 
     def __post_init__(self) -> None:
         if max(self.windows) > self.length or min(self.windows) < 1:
-            raise ValueError(f"tiles {self.name!r}: windows {self.windows} are not within a ring of {self.length} tiles")
+            raise ValueError(
+                f"tiles {self.name!r}: windows {self.windows} are not within a ring of {self.length} tiles"
+            )
         if self.tile_ms < _MINUTE_MS or self.tile_ms % _MINUTE_MS:
             raise ValueError(f"tiles {self.name!r}: a tile is a whole number of minutes, not {self.tile_ms} ms")
         if self.length < 2:

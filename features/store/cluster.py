@@ -14,9 +14,9 @@ import redis
 
 from features.store.link import Command, Link, Script, is_unavailable
 
-#: On a cluster: answers after which the map of slots is read anew and the command is sent again.
-_ELSEWHERE = (redis.ConnectionError, redis.exceptions.AskError, redis.exceptions.ClusterError)
-_TRIES = 3
+#: Answers after which a command is sent again at once, by a newer map of slots.
+_ELSEWHERE = (redis.ConnectionError, redis.exceptions.MovedError, redis.exceptions.ClusterError)
+_TRIES = 4
 
 
 class Cluster(Link):
@@ -44,17 +44,25 @@ class Cluster(Link):
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         answers: list[Any] = [None] * len(commands)
         left = list(range(len(commands)))
-        for attempt in range(_TRIES):
-            if attempt or self._stale:
+        for _ in range(_TRIES):
+            if self._stale:
                 self._look_again()
             for n, answer in zip(left, self._send([commands[n] for n in left]), strict=True):
                 answers[n] = answer
+            self._learn([answers[n] for n in left])
             left = [n for n in left if isinstance(answers[n], _ELSEWHERE)]
             if not left:
                 break
-        # A node that does not answer in time is not asked again at once, but it may have been replaced.
-        self._stale = any(isinstance(a, Exception) and is_unavailable(a) for a in answers)
         return answers
+
+    def _learn(self, answers: Sequence[Any]) -> None:
+        """A node that names the owner of a slot knows best: the others hear of a move only in time."""
+        for answer in answers:
+            if isinstance(answer, redis.exceptions.MovedError):
+                self._client().nodes_manager.move_slot(answer)
+            # A node that does not answer in time is not asked again at once, but it may have been replaced.
+            elif isinstance(answer, Exception) and is_unavailable(answer):
+                self._stale = True
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         """Writes to all nodes before it reads from any."""

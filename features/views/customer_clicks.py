@@ -21,9 +21,7 @@ VIEW = View(
         Count("offers_shown", "offers shown", SHOWN),
         Count("offers_taken", "offers clicked or redeemed", (ClickKind.OFFER_CLICK, ClickKind.OFFER_REDEEMED)),
         Decayed("recent_views", "product pages opened, decayed", VIEWED, half_life_days=7),
-        Tiles(
-            "opened", "product pages opened", VIEWED, windows=(1, 24), length=24, tile_ms=HOUR_MS, small=True
-        ),
+        Tiles("opened", "product pages opened", VIEWED, windows=(1, 24), length=24, tile_ms=HOUR_MS, small=True),
     ),
     derived=(
         Ratio("cart_share", "products put into the cart a page opened", "carts", "views"),

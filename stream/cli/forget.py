@@ -38,8 +38,8 @@ def forget(
     Tombstones go to the compacted topics: feature-log, and supply-alerts for an item. Then every key is looked at
     again: the exit code is 0 only when nothing is left.
 
-    Not erased: the input topics and dead letters, which are your own records; the score topics, which keep records as
-    long as their retention says; and what consumers have copied. The next event of the entity begins it anew.
+    Not erased: the input topics and dead letters, which are your own records; demand and the score topics, which keep
+    records as long as their retention says; and what consumers have copied. The next event of the entity begins it anew.
 
     Examples:
 

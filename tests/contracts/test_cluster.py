@@ -49,6 +49,14 @@ def move_keys(slot: int, source: Client, target: Client, count: int) -> None:
 def finish(slot: int, target: Client, clients: list[Client]) -> None:
     for client in (target, *(c for c in clients if c is not target)):
         client.execute_command("CLUSTER SETSLOT", slot, "NODE", node_id(target))
+    # Nodes that have not heard of the move yet could claim the slot back, and send a client round in circles.
+    wait_for(lambda: len({owners(client) for client in clients}) == 1, 10, "one opinion of who has the slots")
+
+
+def owners(client: Client) -> tuple[tuple[str, ...], ...]:
+    """What a node knows of all nodes: their names, epochs and slots."""
+    lines = client.execute_command("CLUSTER NODES")
+    return tuple(sorted((at, node["epoch"], *map(str, node["slots"])) for at, node in lines.items()))
 
 
 def test_buckets_are_on_every_node(store: RedisStore, cluster: Deployment) -> None:
@@ -63,7 +71,7 @@ def test_a_moved_slot_is_found(store: RedisStore, cluster: Deployment, first: st
     """By whichever request meets it first; the store's map of slots is old then."""
     write_all(store, store.claim("orders", 0), 1)
     fences = store.fences("orders", 0)
-    for bucket in range(BUCKETS):
+    for bucket in (0, 5):
         slot, source, target = owner_of(store, bucket, cluster.clients)
         begin_to_move(slot, source, target)
         move_keys(slot, source, target, 1000)

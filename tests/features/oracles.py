@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -14,14 +15,26 @@ from tests.features.streams import Event
 Oracle = Callable[[Any, Sequence[Event], int], dict[str, float]]
 
 
-def _import(kind: type[Aggregation]) -> Oracle:
+@dataclass(frozen=True)
+class Known:
+    """An oracle, and within what relative error the columns equal it (`RELATIVE` of its module)."""
+
+    columns: Oracle
+    relative: float
+
+
+def _import(kind: type[Aggregation]) -> Known:
     name = kind.__module__.rsplit(".", 1)[1]
-    oracle: Oracle = import_module(f"tests.features.aggregations.test_{name}").oracle
-    return oracle
+    module = import_module(f"tests.features.aggregations.test_{name}")
+    return Known(module.oracle, getattr(module, "RELATIVE", 1e-9))
 
 
 ORACLES = {type(a): _import(type(a)) for view in discover().values() for a in view.aggregations}
 
 
 def oracle_of(aggregation: Aggregation) -> Oracle:
-    return ORACLES[type(aggregation)]
+    return ORACLES[type(aggregation)].columns
+
+
+def relative_error_of(aggregation: Aggregation) -> float:
+    return ORACLES[type(aggregation)].relative

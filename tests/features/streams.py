@@ -102,9 +102,7 @@ def _arrivals(stream: str, entities: Sequence[str], order: str, size: int, seed:
     return sorted(in_time, key=lambda e: e.time_ms) + late
 
 
-def _gapped(
-    stream: str, entities: Sequence[str], order: str, size: int, seed: int, ttl_ms: int
-) -> list[Event]:
+def _gapped(stream: str, entities: Sequence[str], order: str, size: int, seed: int, ttl_ms: int) -> list[Event]:
     """Runs of events with pauses about as long as the TTL between them, and a few that come late over a pause."""
     random = Random(seed)
     events: list[Event] = []

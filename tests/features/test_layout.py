@@ -97,6 +97,13 @@ def test_a_renamed_column_is_kept_under_its_alias() -> None:
     assert next(iter(layouts.told.values())).restarted == ()
 
 
+def test_an_older_version_knows_a_renamed_column_by_its_own_name() -> None:
+    new = view(replace(COUNT, name="pages", was=("views",)), DECAYED, TILES, RECENT)
+    layouts = Layouts(Registry(new))
+    assert read(OLD, record(new, clicks()), layouts) == fresh(OLD)
+    assert next(iter(layouts.told.values())).restarted == ()
+
+
 def test_other_windows_read_the_same_tiles() -> None:
     new = view(COUNT, DECAYED, replace(TILES, windows=(3, 14)), RECENT)
     assert new.fingerprint == OLD.fingerprint, "the state is the same: nothing to migrate"

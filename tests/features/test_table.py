@@ -5,10 +5,10 @@ import pytest
 
 from features.aggregations import Count
 from features.aggregations.base import DAY_MS
+from features.discovery import discover, views_of
 from features.rows import ClickKind, Rows
 from features.store import MemoryStore, Record, Write
 from features.table import EntityTable
-from features.discovery import discover, views_of
 from features.view import View
 from tests.features.streams import START_MS, Event, folded, rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,18 +13,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from features.aggregations.base import DAY_MS
-from features.rows import ClickKind, InventoryKind, OrderKind
+from features.discovery import discover, views_of
+from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind
 from features.table import EntityTable
 from features.vectors import contract, next_best_offer, reorder, stockout
-from features.discovery import discover, views_of
 from tests.features.aggregations.test_recent import arrivals
 from tests.features.aggregations.test_repertoire import table_of
 from tests.features.aggregations.test_stock import open_orders, shelf
 from tests.features.aggregations.test_tiles import tile_sums
 from tests.features.oracles import oracle_of
-from tests.features.streams import START_MS, Event, newest_ms, rows, seeded, streams
+from tests.features.streams import KINDS, START_MS, Event, living, newest_ms, rows, seeded, streams
 
 CUSTOMERS = ("a", "b")
 ITEMS = ("w:A", "w:B")
@@ -38,11 +40,16 @@ def table(entity: str, keys: Sequence[str], **events: Sequence[Event]) -> Entity
 
 
 def columns(view: str, events: Sequence[Event], as_of_ms: int) -> dict[str, float]:
-    """All columns of a view by the oracles of its aggregations."""
+    """All columns of a view by the oracles of its aggregations, of the events that its record is made of."""
     found: dict[str, float] = {}
+    mine = held(view, events, as_of_ms)
     for aggregation in discover()[view].aggregations:
-        found |= oracle_of(aggregation)(aggregation, events, as_of_ms)
+        found |= oracle_of(aggregation)(aggregation, mine, as_of_ms)
     return found
+
+
+def held(view: str, events: Sequence[Event], as_of_ms: int) -> list[Event]:
+    return living(discover()[view], events, as_of_ms)
 
 
 def part(view: str, name: str) -> Any:
@@ -71,25 +78,24 @@ def customer_features(orders: Sequence[Event], as_of_ms: int) -> dict[str, float
 def reorder_oracle(orders: Sequence[Event], lines: Sequence[Event], as_of_ms: int) -> dict[int, dict[str, float]]:
     """Features by product."""
     repertoire, now_s = part("customer_repertoire", "repertoire"), as_of_ms // 1000
-    places, baskets = table_of(repertoire, lines)
+    places, baskets = table_of(repertoire, held("customer_repertoire", lines, as_of_ms))
     out = {}
     for place in places:
-        n, first, last = len(place.seconds), min(place.seconds), max(place.seconds)
-        since = max(now_s - last, 0) / 86_400
-        gap = (last - first) / 86_400 / (n - 1) if n > 1 else math.nan
-        numbers = [k for k in place.numbers if place.latest_number - k < 32]
+        n, last = place.n, max(place.seconds)
+        since, gap = max(now_s - last, 0) / 86_400, place.gap_days
+        numbers = [k for k in place.numbers if place.latest_number - k < 16]
         out[place.product] = {
             "product_orders": n,
-            "product_share": n / max(baskets, 1),
+            "product_share": n / max(baskets.total, 1),
             "product_days_since": since,
             "product_gap_days": gap,
             "product_due": since / max(gap, 1) if n > 1 else math.nan,
             "product_weight": place.weight(max(now_s, last), repertoire.half_life_days),
-            "product_orders_since": baskets - place.latest_number,
-            "product_in_last_5": sum(baskets - k < 5 for k in numbers),
-            "product_in_last_10": sum(baskets - k < 10 for k in numbers),
+            "product_orders_since": baskets.in_time - place.latest_number,
+            "product_in_last_5": sum(baskets.in_time - k < 5 for k in numbers),
+            "product_in_last_10": sum(baskets.in_time - k < 10 for k in numbers),
             "product_units": place.units / n,
-            "product_age_days": max(now_s - first, 0) / 86_400,
+            "product_age_days": max(now_s - place.first_day * 86_400 - 43_200, 0) / 86_400,
             **customer_features(orders, as_of_ms),
         }
     return out
@@ -113,7 +119,7 @@ def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> Non
     assert row == len(found.features) == len(found.product) == len(found.customer)
 
 
-@pytest.mark.parametrize("baskets", [4, 5, 9, 10, 31, 32, 63, 64, 65, 128])
+@pytest.mark.parametrize("baskets", [4, 5, 9, 10, 15, 16, 63, 64, 65, 128])
 def test_a_product_of_long_ago_was_in_none_of_the_last_orders(baskets: int) -> None:
     """64 is where a machine's shift begins anew."""
     bought = [Event(0, START_MS, "a", {"product": 1})]
@@ -131,7 +137,7 @@ def stockout_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: i
     daily = [units.get(today - back, 0) / 1000 for back in range(28)]
     weekday = datetime.fromtimestamp(as_of_ms / 1000, UTC).weekday()
     return {
-        **{name: found[name] for name in list(stockout.FEATURES)[:9]},
+        **{name: found[name] for name in list(stockout.FEATURES)[:8]},
         "units_std_28d": statistics.pstdev(daily),
         "units_max_28d": max(daily),
         "days_with_demand_28d": sum(d > 0 for d in daily),
@@ -143,7 +149,7 @@ def stockout_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: i
 
 
 def on_hand_oracle(demand: Sequence[Event], stock: Sequence[Event], as_of_ms: int) -> float:
-    on_shelf = shelf(stock)
+    on_shelf = shelf(part("item_stock", "stock"), stock)
     if on_shelf is None:
         return math.nan
     counted_day = max(e.time_ms for e in stock if e.kind == InventoryKind.STOCK_COUNTED) // DAY_MS
@@ -168,7 +174,9 @@ def test_stockout_rows(demand: list[Event], stock: list[Event], days: int, lead_
             np.testing.assert_allclose(value, features[name], rtol=1e-6, atol=1e-6, equal_nan=True, err_msg=name)
         np.testing.assert_allclose(found.on_hand[i], on_hand_oracle(ordered, moved, as_of), equal_nan=True)
         until = as_of + int(lead[i] * DAY_MS)
-        due = sum(o.quantity for o in open_orders(part("item_stock", "stock"), moved) if o.expected_ms <= until)
+        due = sum(
+            o.quantity for o in open_orders(part("item_stock", "stock"), moved) if o.expected_ms // 1000 * 1000 <= until
+        )
         assert found.arriving[i] == due / 1000
         assert found.simulated[i] == any(e["simulated"] for e in moved)
 
@@ -206,11 +214,12 @@ def test_an_item_that_was_never_counted_has_no_stock_level() -> None:
     assert found.simulated.tolist() == [False]
 
 
-def sequence(recent: Any, events: Sequence[Event], as_of_ms: int) -> tuple[list[int], list[float]]:
-    held = arrivals(recent, events)
-    empty = recent.length - len(held)
-    ages = [max(as_of_ms - e.time_ms // 1000 * 1000, 0) / DAY_MS for e in held]
-    return [e["product"] for e in held] + [0] * empty, ages + [math.nan] * empty
+def sequence(view: str, name: str, events: Sequence[Event], as_of_ms: int) -> tuple[list[int], list[float]]:
+    recent = part(view, name)
+    found = arrivals(recent, held(view, events, as_of_ms))
+    empty = recent.length - len(found)
+    ages = [max(as_of_ms - e.time_ms // 1000 * 1000, 0) / DAY_MS for e in found]
+    return [e["product"] for e in found] + [0] * empty, ages + [math.nan] * empty
 
 
 @given(
@@ -229,8 +238,8 @@ def test_offer_rows(orders: list[Event], lines: list[Event], clicks: list[Event]
         features["customer_recent_views"] = columns("customer_clicks", of(customer, clicks), as_of)["recent_views"]
         for name, value in zip(next_best_offer.FEATURES, found.features[i], strict=True):
             np.testing.assert_allclose(value, features[name], rtol=1e-6, equal_nan=True, err_msg=name)
-        bought, bought_age = sequence(part("customer_repertoire", "purchases"), of(customer, lines), as_of)
-        viewed, viewed_age = sequence(part("customer_clicks", "viewed"), of(customer, clicks), as_of)
+        bought, bought_age = sequence("customer_repertoire", "purchases", of(customer, lines), as_of)
+        viewed, viewed_age = sequence("customer_session", "viewed", of(customer, clicks), as_of)
         assert found.product[i].tolist() == bought + viewed
         np.testing.assert_allclose(found.age_days[i], bought_age + viewed_age, rtol=1e-6, equal_nan=True)
         assert found.viewed[i].tolist() == [0.0] * len(bought) + [1.0] * len(viewed)
@@ -253,7 +262,47 @@ def test_no_entities_give_no_rows() -> None:
     none, never = np.empty(0, np.int64), np.empty(0, np.int64)
     assert reorder.reorder_rows(customers, none, never).features.shape == (0, 19)
     assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
-    assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 16)
+    assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 15)
+
+
+def vector_bytes(vector: str, made: EntityTable, slots: NDArray[np.int64]) -> bytes:
+    as_of = np.full(len(slots), START_MS + 4 * DAY_MS)
+    if vector == "stockout":
+        found: Any = stockout.stockout_rows(made, slots, as_of, np.full(len(slots), 20.0))
+    else:
+        found = (reorder.reorder_rows if vector == "reorder" else next_best_offer.offer_rows)(made, slots, as_of)
+    return b"".join(getattr(found, f.name).tobytes() for f in fields(found))
+
+
+def touched_by(vector: str) -> set[str]:
+    """The aggregations without whose state the vector is another one."""
+    made: dict[str, EntityTable] = {}
+    for stream, (entity, names) in STREAMS.items():
+        values = dict.fromkeys(names, 5000) | {"expected_at_ms": START_MS + 9 * DAY_MS}
+        some = [Event(kind, START_MS + day * DAY_MS + kind, "e", values) for day in range(4) for kind in KINDS[stream]]
+        made.setdefault(entity, table(entity, ["e"])).fold(rows(stream, some))
+    mine = made["item" if vector == "stockout" else "customer"]
+    slots = mine.slots_of(["e"])
+    whole, out = vector_bytes(vector, mine, slots), set()
+    for view in mine.views.values():
+        for aggregation in view.aggregations:
+            state = mine.raw(view.name, aggregation.name)
+            kept = {name: column[slots].copy() for name, column in state.items()}
+            for name, column in mine.views[view.name].raw(view.empty(1), aggregation.name).items():
+                state[name][slots] = column
+            if vector_bytes(vector, mine, slots) != whole:
+                out.add(f"{view.name}.{aggregation.name}")
+            for name, column in kept.items():
+                state[name][slots] = column
+    return out
+
+
+@pytest.mark.parametrize(
+    ("vector", "module"), [(m.__name__.rsplit(".", 1)[1], m) for m in (next_best_offer, reorder, stockout)]
+)
+def test_a_vector_reads_all_that_it_says_and_nothing_else(vector: str, module: Any) -> None:
+    """Whatever else changes in the records, the vector stays; whatever it reads, changes it."""
+    assert touched_by(vector) == set(module.READS)
 
 
 @pytest.mark.parametrize(
@@ -263,5 +312,6 @@ def test_the_contract_names_features_and_layouts(vector: str, module: Any) -> No
     found = contract(vector)
     assert found.vector == vector
     assert found.features == tuple(module.FEATURES)
-    assert found.views == {name: f"{discover()[name].fingerprint:016x}" for name in module.VIEWS}
+    parts = {read: read.split(".") for read in module.READS}
+    assert found.reads == {read: discover()[view].column_fingerprint(name) for read, (view, name) in parts.items()}
     assert all(module.FEATURES.values()), "each feature has a sentence"

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.discovery import discover
 from features.store import FenceConflict, MemoryStore, StoreUnavailable, Wanted, Write
 from features.store.base import bucket_of
 from stream.ownership import Partition
@@ -48,6 +50,10 @@ class Watched(MemoryStore):
     def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
         self.steps.append("load")
         return super().load_all(wanted)
+
+    def remember_layouts(self, layouts: Mapping[int, bytes]) -> None:
+        self.steps.append("layouts")
+        super().remember_layouts(layouts)
 
     def remember_names(self, names: dict[int, str]) -> None:
         self.steps.append("names")
@@ -101,6 +107,7 @@ def test_the_six_steps_come_in_their_order(engine: Engine, steps: list[str]) -> 
         "produce reorder-scores",
         "produce next-best-offers",
         "produce dead-letters",
+        "layouts",
         "names",
         "write",
         "flush",
@@ -590,3 +597,42 @@ def test_a_line_whose_demand_record_is_a_duplicate_is_scored_all_the_same() -> N
     engine.commit.process([message("demand", "w:A", demand(source=(0, 1, 0)), 0)])
     engine.commit.process([message("demand", "w:A", demand(source=(0, 1, 0)), 1)])
     assert len(engine.sink.values("stockout-scores")) == 2
+
+
+# --- entities that are erased -----------------------------------------------------------------------------------------
+
+
+def test_an_erased_entity_is_not_written_back_from_memory(engine: Engine) -> None:
+    engine.commit.process([message("clicks", "7", click(), 0), message("clicks", "8", click("8"), 1)])
+    before = features_in(engine.store)["customer_clicks"]["8"]
+    records = [("f", view) for view in discover()] + [("s", "next-best-offer")]
+    assert engine.store.erase("7", records) > 0
+    with pytest.raises(FenceConflict, match="erased"):
+        engine.commit.process([message("clicks", "7", click(), 2)])
+    assert "7" not in features_in(engine.store)["customer_clicks"], "nothing of it came back"
+    # As the worker does then: caches are dropped, K and R are read again, and the micro-batch is taken in anew.
+    engine.state.forget()
+    engine.commit.abandon()
+    engine.ownership.erasures.clear()
+    engine.assign({**all_of(), ("clicks", 0): 2})
+    engine.commit.process([message("clicks", "7", click(), 2)])
+    found = features_in(engine.store)["customer_clicks"]
+    assert np.frombuffer(found["7"], "<u4", 1, 16)[0] == 1, "it begins anew, with this event"
+    assert found["8"] == before, "others are as they were"
+
+
+def test_records_live_their_ttl_and_a_grace(engine: Engine) -> None:
+    engine.commit.process([message("clicks", "7", click())])
+    view = discover()["customer_clicks"]
+    (left,) = engine.store.remaining_ms("f", view.name, ["7"])
+    assert left is not None
+    assert view.ttl_ms < left <= view.ttl_ms + 600_000
+
+
+def test_layouts_are_in_the_store_before_the_first_record_of_them(engine: Engine, steps: list[str]) -> None:
+    engine.commit.process([message("clicks", "7", click())])
+    fingerprints = [view.fingerprint for view in discover().values()]
+    assert engine.store.layouts(fingerprints).keys() == set(fingerprints)
+    assert steps.index("layouts") < steps.index("write")
+    engine.commit.process([message("clicks", "7", click(), 1)])
+    assert steps.count("layouts") == 1, "once is enough"

@@ -117,7 +117,14 @@ def test_a_pause_ends_a_session_also_where_the_id_stays() -> None:
 
 
 def test_products_and_carts_are_those_of_the_latest_session() -> None:
-    events = [click(0), click(1, kind=CART), click(60), click(61), click(62, kind=CART), click(63, kind=ClickKind.SEARCH)]
+    events = [
+        click(0),
+        click(1, kind=CART),
+        click(60),
+        click(61),
+        click(62, kind=CART),
+        click(63, kind=ClickKind.SEARCH),
+    ]
     columns = found(events)
     assert (columns["session_products"], columns["session_carts"], columns["session_events"]) == (2, 1, 4)
 

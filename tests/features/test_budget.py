@@ -1,0 +1,45 @@
+"""What a customer and an item cost in the store, keys and all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from features.discovery import views_of
+from stream.embedded import Embedded
+
+#: Short keys as they are, and longer ones: 16 to 24 bytes more a key is what the names of a larger shop take.
+BUDGETS = [
+    ("customer", "17850", 2048),
+    ("customer", "C000017850", 2048),
+    ("item", "warehouse:85123A", 1024),
+    ("item", "warehouse-leeds-2:85123A-XL-RED", 1024),
+]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[redis.Redis[bytes]]:
+    with Embedded(broker=False) as services:
+        client = redis.Redis.from_url(services.store_url)
+        yield client
+        client.close()
+
+
+def cost_bytes(store: redis.Redis[bytes], entity: str, key: str) -> dict[str, int]:
+    """By view, what a record takes with its key and expiry; every byte of it differs from the next."""
+    out = {}
+    for view in views_of(entity):
+        name = f"tidecast:{{b0}}:f:{view.name}:{key}"
+        blob = bytes(n % 251 for n in range(view.dtype.itemsize))
+        store.set(name, blob, px=view.ttl_ms)
+        out[view.name] = int(store.memory_usage(name) or 0)
+    return out
+
+
+@pytest.mark.parametrize(("entity", "key", "limit_bytes"), BUDGETS)
+def test_records_fit_the_memory_budget(store: redis.Redis[bytes], entity: str, key: str, limit_bytes: int) -> None:
+    cost = cost_bytes(store, entity, key)
+    assert all(cost[view.name] > view.dtype.itemsize for view in views_of(entity))
+    assert sum(cost.values()) <= limit_bytes, cost
