@@ -46,20 +46,22 @@ test: $(VENV)/.dev check ## check, then run every test (ARGS='-k alerts')
 parity: $(VENV)/.embedded ## replay real orders, recompute every scored vector, compare bit for bit (ARGS='--orders 3000 --json parity.json')
 	@$(BIN)/tidecast parity --replay $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas
+check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas, pages
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet . || true; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest --quiet --no-header -p no:cacheprovider --doctest-modules stream features models export
 	@$(BIN)/python -m stream.schemas --check
+	@$(BIN)/python -m features.pages --check
 
 models: $(VENV)/.dev ## train, verify and release the models from the raw data
 	@$(BIN)/tidecast import online-retail --out .tidecast/online-retail
 	@$(BIN)/tidecast-export all --events .tidecast/online-retail $(ARGS)
 
-schemas: $(VENV)/.dev ## write docs/schemas/ and docs/asyncapi.json anew
+schemas: $(VENV)/.dev ## write docs/schemas/, docs/asyncapi.json and docs/features/ anew
 	@$(BIN)/python -m stream.schemas
+	@$(BIN)/python -m features.pages
 
 clean: ## remove the environment and all that was made
 	rm -rf $(VENV) .tidecast .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

@@ -132,7 +132,7 @@ def release(
     events: Events = _EVENTS,
     out: Out = None,
     into: Into = _ARTIFACTS,
-    version: Version = "0.1.0",
+    version: Version = "0.2.0",
     data: Data = _DATA,
     licence: Licence = _LICENCE,
 ) -> None:
@@ -149,7 +149,7 @@ def everything(
         ".tidecast/export"
     ),
     into: Into = _ARTIFACTS,
-    version: Version = "0.1.0",
+    version: Version = "0.2.0",
     seed: Seed = 7,
     epochs: Epochs = None,
     data: Data = _DATA,

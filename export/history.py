@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from export.errors import UsageError
 from features.aggregations.base import DAY_MS
+from features.discovery import views_of
 from features.eventlog import OrderHistory, read_catalog, read_orders
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
-from features.discovery import views_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,8 @@ def layout_of(view: View) -> Layout:
     """The layout of a view as it is declared now.
 
     >>> from features.discovery import discover
-    >>> layout_of(discover()["item_stock"]).aggregations[0].fields[0].name
-    'counted'
+    >>> layout_of(discover()["item_stock"]).aggregations[0].name
+    'stock'
     """
     fields: Any = view.dtype.fields
     return Layout(

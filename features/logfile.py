@@ -239,6 +239,11 @@ def flat(values: Any) -> Any:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is one of texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def first_null(values: Any) -> int:
     """The index of the first null."""
     return int(pc.index(pc.is_null(values), pa.scalar(True)).as_py())
@@ -251,10 +256,9 @@ def cast(path: Path, name: str, values: Any, kind: Any) -> Any:
         EventLogError: it is of another type.
     """
     held = values.type
-    texts = pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held)
     whole = pa.types.is_integer(held)
     allowed = {
-        _TEXT: texts or whole or pa.types.is_dictionary(held),
+        _TEXT: is_text(held) or whole or pa.types.is_dictionary(held),
         _WHOLE: whole,
         _REAL: whole or pa.types.is_floating(held),
         _FLAG: pa.types.is_boolean(held),

@@ -7,8 +7,8 @@
 4. Look again. Only what has been looked at is called erased.
 
 Not erased: input topics and dead letters, which are their producers' own records; `demand` and the score topics, which
-are not compacted and keep a record as long as their retention says; copies that consumers have made. What was learnt of others
-stays as well: an item's demand counts what an erased customer bought.
+are not compacted and keep a record as long as their retention says; copies that consumers have made. What was learnt of
+others stays as well: an item's demand counts what an erased customer bought.
 """
 
 from __future__ import annotations

@@ -77,6 +77,18 @@ class Shop:
         self.workers.append(worker)
         return worker
 
+    def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """A `tidecast` command on this shop, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "stream.cli", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
     def stop_worker(self, worker: subprocess.Popen[bytes], timeout_s: float = 25) -> int:
         """SIGTERM, and its exit code."""
         worker.send_signal(signal.SIGTERM)

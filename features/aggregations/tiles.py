@@ -37,7 +37,7 @@ _UNITS = (("d", DAY_MS), ("h", HOUR_MS), ("m", _MINUTE_MS))
 
 
 @kernel
-def _get(ring: Any, s: int, at: int, words: int) -> int:
+def _get(ring: Any, s: int, at: int, words: int) -> Any:
     return get48(ring, s, at) if words == 3 else np.int64(ring[s, at])
 
 

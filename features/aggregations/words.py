@@ -18,10 +18,10 @@ WORDS = 3
 @kernel
 def get48(words: Any, s: int, at: int) -> int:
     """The integer at place `at` of record `s`; `words` is uint16 of shape (records, 3 × places)."""
-    low = np.int64(words[s, 3 * at])
-    middle = np.int64(words[s, 3 * at + 1])
-    high = np.int64(words[s, 3 * at + 2])
-    value = low | (middle << 16) | (high << 32)
+    low: Any = np.int64(words[s, 3 * at])
+    middle: Any = np.int64(words[s, 3 * at + 1])
+    high: Any = np.int64(words[s, 3 * at + 2])
+    value: int = low | (middle << 16) | (high << 32)
     return value - (1 << 48) if value & (1 << 47) else value
 
 

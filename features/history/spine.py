@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from features.eventlog import ids_of, numbers
 from features.history.asked import HistoryError
-from features.logfile import first_null, flat
+from features.logfile import first_null, flat, is_text
 
 #: Names of the column that says who, by entity.
 KEYS = {"customer": ("customer", "customer_id"), "item": ("item",)}
@@ -146,7 +146,7 @@ def _whole(path: Path, name: str, values: Any, first: int) -> Any:
 
 def _milliseconds(path: Path, name: str, values: Any, first: int) -> NDArray[np.int64]:
     values = _whole(path, name, values, first)
-    if name == "as_of" and pa.types.is_string(values.type):
+    if name == "as_of" and is_text(values.type):
         values = _parsed(path, name, values, first)
     timed = pa.types.is_timestamp(values.type) or pa.types.is_date(values.type)
     if not (timed if name == "as_of" else pa.types.is_integer(values.type)):
@@ -170,7 +170,6 @@ def _parsed(path: Path, name: str, values: Any, first: int) -> Any:
 def _texts(path: Path, name: str, values: Any, first: int) -> Any:
     values = _whole(path, name, values, first)
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if not (texts or pa.types.is_integer(kind)):
+    if not (is_text(kind) or pa.types.is_integer(kind)):
         raise HistoryError(f"spine {path}: column {name!r} holds {kind}; keys are texts or whole numbers")
     return flat(pc.cast(values, pa.string()))

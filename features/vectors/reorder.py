@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times, kernel
-from features.aggregations.repertoire import TABLE
 from features.table import EntityTable
 
 #: What is read, as view.aggregation: a model that was trained on these refuses others.
@@ -98,13 +97,13 @@ def _assemble(
         for j in range(product.shape[1]):
             if product[s, j] == 0:
                 break
-            bought = np.int64(n[s, j])
-            latest = np.int64(last[s, j])
-            first = np.int64(first_day[s, j]) * 86400 + 43200
-            since = max(now - latest, 0) / 86400.0
+            bought: Any = np.int64(n[s, j])
+            latest: Any = np.int64(last[s, j])
+            first: Any = np.int64(first_day[s, j]) * 86400 + 43200
+            since: Any = max(now - latest, 0) / 86400.0
             behind = (np.int64(number[s]) - np.int64(basket[s, j])) & 0xFFFF
             seen = (np.int64(bits[s, j]) << behind) & 0xFFFF if behind < 16 else 0
-            mean_gap = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
+            mean_gap: Any = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
             out_customer[row] = i
             out_product[row] = product[s, j]
             out[row, 0] = bought
@@ -154,7 +153,14 @@ def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> Reord
         as_of_ms,
         state["baskets"],
         state["number"],
-        *[state[name] for name in TABLE],
+        state["product"],
+        state["last_s"],
+        state["weight"],
+        state["units"],
+        state["first_day"],
+        state["n"],
+        state["bits"],
+        state["basket"],
         columns,
         repertoire.half_life_days,
         out_customer,

@@ -54,8 +54,6 @@ VIEW = View(
     derived=(
         Ratio("order_value", "money kept an order: ordered less cancelled and returned", "spend", "orders"),
         Ratio("returned_share", "returns an order", "returned", "orders"),
-        Difference(
-            "order_value_change", "value of the latest order less the mean", "order_value_last", "order_value_mean"
-        ),
+        Difference("order_value_change", "latest order value less the mean", "order_value_last", "order_value_mean"),
     ),
 )

@@ -10,12 +10,14 @@ import sys
 import typer
 from rich.console import Console
 
+from features.discovery import ViewError
 from stream.cli.config import config
 from stream.cli.demo import demo
 from stream.cli.features import features
 from stream.cli.importing import import_
 from stream.cli.models import models
 from stream.cli.parity import parity
+from stream.cli.record import record
 from stream.cli.replay import replay
 from stream.cli.run import run
 from stream.cli.topics import topics
@@ -36,6 +38,7 @@ app.command()(demo)
 app.command()(up)
 app.command()(run)
 app.command()(replay)
+app.command()(record)
 app.command("import")(import_)
 app.command()(watch)
 app.command()(parity)
@@ -49,7 +52,7 @@ def main() -> None:
     """Entry point of `tidecast`."""
     try:
         app(standalone_mode=True)
-    except UsageError as error:
+    except (UsageError, ViewError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
         sys.exit(2)
 

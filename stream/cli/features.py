@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.cli.forget import forget
+from stream.cli.history import history
 from stream.cli.options import Config, Set, StoreUrl, loaded
 from stream.cli.size import size
 from stream.errors import UsageError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 features = typer.Typer(help="Look at feature views and stored features; erase them.", no_args_is_help=True)
 features.command()(size)
 features.command()(forget)
+features.command()(history)
 
 Json = Annotated[bool, typer.Option("--json", help="as JSON")]
 #: How many entries of a sequence column are printed.

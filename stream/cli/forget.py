@@ -39,7 +39,8 @@ def forget(
     again: the exit code is 0 only when nothing is left.
 
     Not erased: the input topics and dead letters, which are your own records; demand and the score topics, which keep
-    records as long as their retention says; and what consumers have copied. The next event of the entity begins it anew.
+    records as long as their retention says; and what consumers have copied. The next event of the entity begins it
+    anew.
 
     Examples:
 

@@ -89,7 +89,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         views = {v: dict(sorted(features.items())) for v, features in sorted(self.views.items())}
-        counts: dict[str, Any] = dict(self.counts)
+        counts = {str(outcome): n for outcome, n in self.counts.items()}
         return {"vectors": self.vectors, **counts, "views": views, "examples": self.examples}
 
 

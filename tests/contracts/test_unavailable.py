@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
 import redis
 
 from features.store import Fence, Record, StoreUnavailable, Tick, Wanted, Write
+from features.store.cluster import Cluster
 from features.store.redis import RedisStore
 from stream.embedded import Embedded, wait_for
 from tests.contracts.build import TTL_MS, move, put, records_of
@@ -83,6 +85,26 @@ def test_a_server_that_is_no_cluster_is_named() -> None:
         with pytest.raises(StoreUnavailable, match="Cluster mode is not enabled on this node"):
             store.ping()
         store.close()
+
+
+def test_when_no_known_node_answers_a_cluster_is_looked_for_at_its_address_again() -> None:
+    """All nodes may have been replaced by others, behind the same names."""
+    made: list[mock.Mock] = []
+
+    def make() -> mock.Mock:
+        client = mock.Mock()
+        client.get_primaries.return_value = [f"node {len(made)}"]
+        client.get_redis_connection.side_effect = str
+        if not made:
+            client.nodes_manager.initialize.side_effect = redis.RedisClusterException("no node answers")
+        made.append(client)
+        return client
+
+    link = Cluster("redis+cluster://h", [], make)
+    with pytest.raises(redis.RedisClusterException):
+        link.primaries()
+    made[0].close.assert_called_once()
+    assert link.primaries() == ["node 1"]
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,15 @@ def test_rows_have_the_dtypes_of_their_stream(stream: str) -> None:
 @pytest.mark.parametrize("columns", [{}, {"product": [1], "colour": [2]}, {"colour": [2]}])
 def test_a_missing_or_unknown_column_is_named(columns: dict[str, list[int]]) -> None:
     with pytest.raises(
-        ValueError, match=r"row stream 'clicks' has columns \['event_time_ms', 'kind', 'product'\], got"
+        ValueError, match=r"row stream 'clicks' has columns \['event_time_ms', 'kind', 'product', 'session'\], got"
     ):
         rows_of("clicks", ["e"], kind=[0], event_time_ms=[5], **columns)
 
 
 def test_take_picks_rows_in_the_order_asked_for() -> None:
-    rows = rows_of("clicks", ["a", "b", "c"], kind=[0, 1, 2], event_time_ms=[5, 6, 7], product=[7, 8, 2**64 - 1])
+    rows = rows_of(
+        "clicks", ["a", "b", "c"], kind=[0, 1, 2], event_time_ms=[5, 6, 7], product=[7, 8, 2**64 - 1], session=[0] * 3
+    )
     taken = rows.take(np.array([2, 0]))
     assert list(taken.entities) == ["c", "a"]
     assert taken.columns["product"].tolist() == [2**64 - 1, 7]

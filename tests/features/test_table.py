@@ -32,7 +32,7 @@ def process(table: EntityTable, store: MemoryStore, batch: Rows) -> None:
     for view in table.views.values():
         if view.stream == batch.stream:
             packed = table.pack(view.name, table.slots_of(keys))
-            records = [Record("f", view.name, key, blob, 60) for key, blob in zip(keys, packed, strict=True)]
+            records = [Record("f", view.name, key, blob, 3_600_000) for key, blob in zip(keys, packed, strict=True)]
             store.commit([Write(0, [], records)])
 
 

@@ -8,6 +8,8 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import redis
+
 from features.ids import hash64
 from stream.embedded import wait_for
 from stream.eventlog import read_records
@@ -50,9 +52,7 @@ def test_a_wiped_store_is_filled_again(events: Path, tmp_path: Path) -> None:
         shop.produce(records[:middle])
         worker = shop.start_worker()
         shop.wait_until_done()
-        store = shop.store()
-        store._redis.flushall()
-        store.close()
+        redis.Redis.from_url(shop.settings.store.url).flushall()
         shop.produce(records[middle:])
         shop.wait_until_done()
         assert shop.stop_worker(worker) == 0, shop.logs()

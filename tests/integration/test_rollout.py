@@ -1,4 +1,4 @@
-"""A rollout with real processes: two versions of a worker in one group, partitions going back and forth between them."""
+"""A rollout with real processes: two versions of a worker in one group, and partitions that go back and forth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stream.eventlog import read_records
 from tests.support import Shop, differing, folded_from_log
 
 #: The next version of a shipped view: a column is renamed, one is new, and the others stand elsewhere in the record.
-NEXT = '''
+NEXT = """
 from dataclasses import replace
 
 from features.aggregations import Count
@@ -27,7 +27,7 @@ VIEW = replace(
     ),
     derived=(),
 )
-'''
+"""
 
 
 def test_two_versions_share_the_work_and_end_as_one_would(events: Path, tmp_path: Path) -> None:

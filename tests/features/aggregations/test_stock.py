@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,6 +282,6 @@ def test_how_often_it_ran_out_ends_at_what_two_bytes_hold() -> None:
 
 
 @pytest.mark.parametrize("change", [{"orders": 1}, {"movements": 1}])
-def test_a_single_place_is_refused(change: dict[str, int]) -> None:
+def test_a_single_place_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="stock position 'stock': orders and movements have at least two places"):
         replace(STOCK, **change)

@@ -152,7 +152,7 @@ def test_a_year_of_days_and_an_hour_of_minutes_are_possible() -> None:
 
 def values(tiles: Tiles, state: Mapping[str, Any], day: int) -> list[float]:
     as_of = np.array([START_MS + day * DAY_MS])
-    return tiles.daily(state, np.zeros(1, np.int64), as_of, tiles.length)[0].tolist()
+    return list(tiles.daily(state, np.zeros(1, np.int64), as_of, tiles.length)[0])
 
 
 @pytest.mark.parametrize(("old", "new"), [(56, 20), (20, 56), (56, 56)])

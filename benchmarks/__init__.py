@@ -1,0 +1,1 @@
+"""Reproducible measurements; each is a script: `python benchmarks/<name>.py --help`."""
