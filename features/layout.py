@@ -90,8 +90,8 @@ def layout_of(view: View) -> Layout:
 class LayoutSource(Protocol):
     """Where layouts of other versions are kept: the store."""
 
-    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
-        """Those that are known, as JSON."""
+    def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
+        """Those that are known, as JSON; all of them where None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ def store_command(port: int, directory: str) -> list[str]:
         "save": "",
         "appendonly": "no",
         "maxmemory-policy": "noeviction",
+        # Records that nobody reads any more are removed within seconds of their time, not minutes (docs/store.md).
+        "active-expire-effort": "10",
         "dir": directory,
     }
     return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]

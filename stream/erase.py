@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from features.layout import decode_layout
 from features.store import Store, Wanted
 from features.view import View
 from stream.topology import NEXT_BEST_OFFER, REORDER, STOCKOUT, TOPICS, Topic
@@ -82,6 +83,12 @@ def places_of(entity: str, views: Mapping[str, View], more: Iterable[str] = ()) 
     names = sorted({name for name, view in views.items() if view.entity == entity} | set(more))
     alerts = [("a", "supply")] if entity == "item" else []
     return [*(("f", name) for name in names), *(("s", model) for model in SCORES[entity]), *alerts]
+
+
+def registered_views(store: Store, entity: str) -> list[str]:
+    """Views of an entity that a worker of any version has registered in the store."""
+    layouts = map(decode_layout, store.layouts().values())
+    return sorted({layout.view for layout in layouts if layout.entity == entity})
 
 
 def topics_of(entity: str) -> list[Topic]:

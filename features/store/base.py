@@ -172,8 +172,8 @@ class Store(ABC):
         """Keeps what records of a layout fingerprint look like, for workers and readers of other versions."""
 
     @abstractmethod
-    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
-        """The layouts that are known of those."""
+    def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
+        """The layouts that are known of those; all that are known where None."""
 
     @abstractmethod
     def tick(self, clock: Mapping[str, Tick]) -> None:

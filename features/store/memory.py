@@ -107,8 +107,10 @@ class MemoryStore(Store):
         """Adds them."""
         self._layouts |= layouts
 
-    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
+    def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
         """Those that are known."""
+        if fingerprints is None:
+            return dict(self._layouts)
         return {f: self._layouts[f] for f in fingerprints if f in self._layouts}
 
     def tick(self, clock: Mapping[str, Tick]) -> None:

@@ -161,8 +161,11 @@ class RedisStore(Store):
         if layouts:
             self._link.ask([("HSET", self._keys.layouts, *itertools.chain.from_iterable(layouts.items()))])
 
-    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
-        """HMGET."""
+    def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
+        """HMGET, or HGETALL."""
+        if fingerprints is None:
+            (found,) = self._link.ask([("HGETALL", self._keys.layouts)])
+            return {int(field): value for field, value in found.items()}
         return self._held(self._keys.layouts, fingerprints)
 
     def _held(self, key: str, fields: Sequence[int]) -> dict[int, bytes]:

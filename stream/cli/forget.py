@@ -23,7 +23,7 @@ def forget(
     entity: Annotated[Literal["customer", "item"], typer.Argument(help="customer or item")],
     key: Annotated[str, typer.Argument(help="customer_id, or location:sku")],
     view: Annotated[
-        list[str] | None, typer.Option(help="a further view, which this installation does not know; may be repeated")
+        list[str] | None, typer.Option(help="a further view, which neither this installation nor the store knows; may be repeated")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
     no_topics: Annotated[bool, typer.Option("--no-topics", help="only in the store: publish no tombstones")] = False,
@@ -50,16 +50,16 @@ def forget(
     """
     from stream.cli.stores import known_views, opened, shown
     from stream.erase import forget as erase
-    from stream.erase import places_of
+    from stream.erase import places_of, registered_views
     from stream.sink import SinkFailed
 
     settings = loaded(config, flags, bootstrap, store_url).settings
     _confirm(f"erase {entity} {key!r} in {shown(settings.store)} (namespace {settings.store.namespace!r})", yes)
     sink = None if no_topics else _sink(settings.kafka, entity)
     console = Console()
-    places = places_of(entity, known_views(), view or ())
     try:
         with opened(settings.store) as store:
+            places = places_of(entity, known_views(), [*(view or ()), *registered_views(store, entity)])
             proof = erase(store, sink, entity, key, places)
     except SinkFailed as error:
         console.print(

@@ -126,6 +126,7 @@ class StoreContract(FenceContract):
         store.remember_layouts({0: b""})
         assert store.layouts([12345, *layouts]) == layouts
         assert store.layouts([]) == {}
+        assert store.layouts() == layouts
         assert store.names([*layouts]) == {}
 
     def test_the_clock_never_goes_back(self, store: Store) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.eventlog import read_catalog, read_clicks, read_inventory, read_orders
 from features.ids import IdCache, hash64
+from features.logfile import EventLogError, chunks, estimated_rows
 from features.rows import Rows
 from stream.decode import Decoded
 from stream.eventlog import write_topic
@@ -157,6 +160,96 @@ def test_the_catalog_has_its_columns(tmp_path: Path) -> None:
     write_topic(tmp_path, "catalog", [Product(sku="A", name="Bowl", unit_price=1.0, lead_time_days=3.0)])
     row = read_catalog(tmp_path).row(0, named=True)
     assert (row["sku"], row["name"], row["lead_time_days"]) == ("A", "Bowl", 3.0)
+
+
+@given(st.lists(orders, max_size=6), st.lists(clicks, max_size=8), st.lists(inventory, max_size=8))
+@seeded
+def test_jsonl_gives_the_rows_of_parquet(bought: list[Any], clicked: list[Any], stocked: list[Any]) -> None:
+    topics = {"orders": bought, "clicks": clicked, "inventory": stocked}
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        for topic, events in topics.items():
+            write_topic(Path(one), topic, events)
+            lines = [msgspec.json.encode(event) + b"\n" for event in events]
+            Path(other, f"{topic}.jsonl").write_bytes(b"\n".join(lines))
+        for reader in (read_clicks, read_inventory):
+            assert_same(reader(Path(one)), reader(Path(other)))
+        parquet, jsonl = read_orders(Path(one)), read_orders(Path(other))
+    for stream in ("orders", "order_lines", "demand"):
+        assert_same(getattr(parquet, stream), getattr(jsonl, stream))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_small_chunks_give_the_same_rows(ending: str, tmp_path: Path) -> None:
+    events = [Search(event_id=f"e{i}", event_time_ms=i + 1, customer_id=f"c{i % 9}", query="q") for i in range(5_000)]
+    if ending == "parquet":
+        write_topic(tmp_path, "clicks", events)
+    else:
+        (tmp_path / "clicks.jsonl").write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in events))
+    parts = list(chunks(tmp_path / f"clicks.{ending}", "clicks", chunk_bytes=10_000))
+    assert len(parts) > 3
+    assert [part.first for part in parts] == [sum(len(p) for p in parts[:i]) for i in range(len(parts))]
+    assert [t for p in parts for t in p.columns["event_time_ms"].to_pylist()] == list(range(1, 5_001))
+    assert 4_000 < estimated_rows(tmp_path / f"clicks.{ending}", "clicks") < 6_000
+    assert parts[-1].share == 1.0
+
+
+CLICK: dict[str, Any] = {"event_id": "1", "event_time_ms": 7, "type": "search", "customer_id": "c"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"customer_id": None}, r"clicks\.jsonl: record 3 has no 'customer_id'"),
+        ({"type": "seen"}, r"record 3: column 'type' holds 'seen', which topic 'clicks' does not have; it has product"),
+        ({"customer_id": 5}, r"clicks\.jsonl: line 3: JSON parse error: Column\(/customer_id\) changed from string"),
+        ({"event_time_ms": 1.5}, r"clicks\.jsonl: line 3: Failed to convert JSON to int64"),
+    ],
+)
+def test_a_wrong_record_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    rows = [CLICK, CLICK, {**CLICK, **change}, CLICK]
+    (tmp_path / "clicks.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    with pytest.raises(EventLogError, match=message):
+        read_clicks(tmp_path)
+
+
+@pytest.mark.parametrize(("tail", "message"), [(b'{"event_id":', "line 3: JSON parse"), (b'"\xff"', "line 3: 'utf-8'")])
+def test_a_torn_line_is_named(tail: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "clicks.jsonl").write_bytes((msgspec.json.encode(CLICK) + b"\n") * 2 + tail)
+    with pytest.raises(EventLogError, match=message):
+        read_clicks(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"customer_id": [1.5]}, "column 'customer_id' holds double; it should hold string"),
+        ({"event_time_ms": ["soon"]}, "column 'event_time_ms' holds large_string; it should hold int64"),
+        ({"type": None}, r"clicks\.parquet has no column 'type'; it has event_id, event_time_ms, customer_id"),
+    ],
+)
+def test_a_wrong_column_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    columns = {name: [value] for name, value in CLICK.items()} | change
+    pl.DataFrame({n: c for n, c in columns.items() if c is not None}).write_parquet(tmp_path / "clicks.parquet")
+    with pytest.raises(EventLogError, match=message):
+        read_clicks(tmp_path)
+
+
+def test_a_line_without_a_quantity_is_named(tmp_path: Path) -> None:
+    good = {"sku": "A", "quantity": 1, "unit_price": 2}
+    order = {**CLICK, "type": "order_placed", "location": "w", "lines": [good]}
+    bad = {**order, "lines": [good, {"sku": "A", "unit_price": 2}]}
+    (tmp_path / "orders.jsonl").write_bytes(msgspec.json.encode(order) + b"\n" + msgspec.json.encode(bad))
+    with pytest.raises(EventLogError, match=r"orders\.jsonl: record 2: a line has no 'lines\.quantity'"):
+        read_orders(tmp_path)
+
+
+def test_what_is_no_parquet_and_what_is_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "clicks.parquet").write_bytes(b"PAR0")
+    with pytest.raises(EventLogError, match=r"clicks\.parquet is no parquet file"):
+        read_clicks(tmp_path)
+    (tmp_path / "clicks.jsonl").touch()
+    with pytest.raises(EventLogError, match=r"both clicks\.parquet and clicks\.jsonl are there; remove one of them"):
+        read_clicks(tmp_path)
 
 
 @pytest.mark.parametrize("reader", [read_orders, read_clicks, read_inventory, read_catalog])

@@ -25,6 +25,8 @@ from features.history import Asked, By, HistoryError, Told, history
 from features.logfile import EventLogError
 from features.rows import Rows
 from features.view import View
+from stream.cli.history import history as command
+from stream.errors import UsageError
 from stream.eventlog import write_topic
 from stream.events import (
     OrderCancelled,
@@ -336,3 +338,25 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.3 * peaks[0], peaks
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"view": ["orders"]}, "there is no view 'orders'; there are customer_clicks"),
+        ({"events": "gone"}, "gone is no event log: it has no orders.parquet"),
+        ({"as_of": Path("gone.csv")}, "there is no spine gone.csv"),
+        ({}, "record 1: column 'type' holds 'sold'"),
+    ],
+)
+def test_the_command_says_what_to_put_right(
+    change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {"type": "sold", "event_id": "1", "event_time_ms": 5, "customer_id": "a", "location": "w", "lines": []}
+    (tmp_path / "orders.jsonl").write_bytes(msgspec.json.encode(bad))
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "spine.parquet")
+    given_ = {"events": str(tmp_path), "view": ["customer_orders"], "as_of": tmp_path / "spine.parquet", **change}
+    with pytest.raises(UsageError, match=message):
+        command(**given_, out=tmp_path / "rows.parquet")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["orders.jsonl", "spine.parquet"]
+    assert capsys.readouterr() == ("", ""), "no bar where nobody looks"

@@ -36,7 +36,8 @@ class Registry:
         self.known = {v.fingerprint: layout_of(v).encode() for v in views}
         self.asked: list[list[int]] = []
 
-    def layouts(self, fingerprints: Sequence[int]) -> dict[int, bytes]:
+    def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
+        assert fingerprints is not None
         self.asked.append(list(fingerprints))
         return {f: self.known[f] for f in fingerprints if f in self.known}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from features.store.redis import RedisStore
 from stream.cli import main
 from stream.cli.size import Sizes, measure
 from stream.embedded import Embedded, free_port
-from stream.erase import forget, places_of, topics_of
+from stream.erase import forget, places_of, registered_views, topics_of
 from stream.settings import KafkaSettings
 from stream.sink import SinkFailed
 from stream.source import TopicReader
@@ -344,3 +345,14 @@ def found_on(kafka: KafkaSettings, topic: str, key: str) -> list[bytes | None]:
     finally:
         reader.close()
     return [record.value() for record in records if record.key() == key.encode()]
+
+
+def test_views_that_only_a_worker_of_another_version_knows_are_found_by_their_layouts() -> None:
+    store = MemoryStore()
+    other = replace(discover()["customer_clicks"], name="customer_of_tomorrow")
+    store.remember_layouts({v.fingerprint: layout_of(v).encode() for v in (other, discover()["item_stock"])})
+    assert registered_views(store, "customer") == ["customer_of_tomorrow"]
+    store.commit([Write(0, [], [Record("f", other.name, "x", b"1", 60_000)])])
+    proof = forget(store, None, "customer", "x", places_of("customer", discover(), registered_views(store, "customer")))
+    assert (proof.removed, proof.left) == (1, [])
+    assert store.load("f", other.name, ["x"]) == [None]
