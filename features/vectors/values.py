@@ -56,34 +56,39 @@ def _stockout(rows: stockout.StockoutRows, i: int) -> Values:
 
 @values_of.register
 def _next_best_offer(rows: next_best_offer.OfferRows, i: int) -> Values:
-    return _by_name(tuple(next_best_offer.FEATURES), rows.features[i : i + 1]) | {
-        "sequence_product": _ids(rows.product[i]),
-        "sequence_age_days": _numbers(rows.age_days[i]),
-        "sequence_viewed": _numbers(rows.viewed[i]),
-    }
+    out = _by_name(tuple(next_best_offer.FEATURES), rows.features[i : i + 1])
+    for name, flag in (("bought", 0.0), ("viewed", 1.0)):
+        place = rows.viewed[i] == flag
+        out[f"{name}_product"], out[f"{name}_age_days"] = (
+            _ids(rows.product[i][place]),
+            _numbers(rows.age_days[i][place]),
+        )
+    return out
 
 
-#: Which views a feature is read from: by vector, prefixes in the order in which they are tried.
+#: Which view a feature is read from: by vector, prefixes in the order in which they are tried. What is on hand is what
+#: was counted, less the demand since then.
 _VIEWS = {
     "reorder": (("customer_", "customer_orders"), ("", "customer_repertoire")),
     "stockout": (
-        ("on_hand", "item_stock+item_demand"),
+        ("on_hand", "item_stock"),
         ("arriving", "item_stock"),
         ("simulated", "item_stock"),
         ("", "item_demand"),
     ),
     "next_best_offer": (
         ("customer_recent_views", "customer_clicks"),
-        ("sequence_", "customer_repertoire+customer_session"),
+        ("bought_", "customer_repertoire"),
+        ("viewed_", "customer_session"),
         ("", "customer_orders"),
     ),
 }
 
 
 def view_of(vector: str, feature: str) -> str:
-    """The view that a feature is read from; several are joined by +.
+    """The view that a feature is read from.
 
     >>> view_of("reorder", "product_orders"), view_of("stockout", "on_hand")
-    ('customer_repertoire', 'item_stock+item_demand')
+    ('customer_repertoire', 'item_stock')
     """
     return next(view for prefix, view in _VIEWS[vector] if feature.startswith(prefix))

@@ -23,7 +23,8 @@ def forget(
     entity: Annotated[Literal["customer", "item"], typer.Argument(help="customer or item")],
     key: Annotated[str, typer.Argument(help="customer_id, or location:sku")],
     view: Annotated[
-        list[str] | None, typer.Option(help="a further view, which neither this installation nor the store knows; may be repeated")
+        list[str] | None,
+        typer.Option(help="a further view, which neither this installation nor the store knows; may be repeated"),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
     no_topics: Annotated[bool, typer.Option("--no-topics", help="only in the store: publish no tombstones")] = False,
