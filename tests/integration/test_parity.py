@@ -20,7 +20,7 @@ from tests.support import Shop
 
 @pytest.fixture(scope="module")
 def shop(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop after all events, with poison and with events that were delivered twice; a worker was killed in between."""
+    """A shop after all events, poison and events delivered twice; a worker was killed in between."""
     with Shop(tmp_path_factory.mktemp("parity")) as shop:
         shop.environment["TIDECAST_FEATURE_LOG__SHARE"] = "1"
         shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "200"
