@@ -18,6 +18,7 @@ from export.errors import UsageError
 from features.aggregations.base import DAY_MS
 from features.discovery import views_of
 from features.eventlog import OrderHistory, read_catalog, read_orders
+from features.logfile import EventLogError
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
 
@@ -48,7 +49,7 @@ def read_log(directory: Path) -> Log:
     """
     try:
         return Log(read_orders(directory), read_catalog(directory))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, EventLogError) as error:
         raise UsageError(str(error)) from error
 
 

@@ -1,6 +1,7 @@
 """Files of an event log in chunks: parquet by row groups, JSONL by blocks of lines, as Arrow columns of stated types.
 
-Costs per record, measured on one shared core with six columns: parquet 0.15 µs, JSONL 0.9 µs.
+Costs per record, measured on one shared core of clicks: parquet 0.13 µs, JSONL 1.0 µs; an order of 23 lines
+in parquet 1.8 µs.
 """
 
 from __future__ import annotations

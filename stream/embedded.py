@@ -76,7 +76,7 @@ def store_command(port: int, directory: str) -> list[str]:
         "save": "",
         "appendonly": "no",
         "maxmemory-policy": "noeviction",
-        # Records that nobody reads any more are removed within seconds of their time, not minutes (docs/store.md).
+        # Expired records that nobody reads are removed within seconds, not minutes (docs/store.md).
         "active-expire-effort": "10",
         "dir": directory,
     }

@@ -74,6 +74,6 @@ def _reflected(entity: str, key: str, partition: int, batch: DecodedBatch, owner
         owned = ownership.owned.get((topic.name, partition))
         if topic.copartition == entity and owned is not None:
             at = max(batch.next_offsets.get((topic.name, partition), 0), owned.folded_to[bucket] or 0)
-            sources = dict(owned.sources[bucket]) if topic is DEMAND else None
+            sources = {str(p): n for p, n in owned.sources[bucket].items()} if topic is DEMAND else None
             out.append(Reflected(topic=topic.name, partition=partition, next_offset=at, sources=sources))
     return out

@@ -10,6 +10,10 @@ from msgspec import Meta
 from stream.events.base import EventTimeMs
 
 
+#: JSON has only texts for keys.
+Partition = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+
+
 class Reflected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the features reflect of one topic: all of the entity's events before `next_offset`.
 
@@ -20,7 +24,7 @@ class Reflected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     topic: str
     partition: Annotated[int, Meta(ge=0)]
     next_offset: Annotated[int, Meta(ge=0)]
-    sources: dict[int, int] | None = None
+    sources: dict[Partition, int] | None = None
 
 
 class FeatureVector(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="feature_vector", gc=False):

@@ -107,7 +107,9 @@ def _limits(view: View, vector: FeatureVector) -> dict[int, int]:
 
 def limits_of(part: Reflected) -> dict[int, int]:
     """The newest position that features reflect of one topic, by partition: of the orders, where it is demand."""
-    return dict(part.sources or {}) if part.topic == DEMAND.name else {part.partition: part.next_offset - 1}
+    if part.topic != DEMAND.name:
+        return {part.partition: part.next_offset - 1}
+    return {int(p): newest for p, newest in (part.sources or {}).items()}
 
 
 def _chains(keys: Sequence[str], limits: Sequence[dict[int, int]]) -> list[list[int]]:

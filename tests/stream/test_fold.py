@@ -90,6 +90,7 @@ def test_a_batch_is_folded_into_every_view_of_its_streams(store: Counting, state
         "customer_orders": ["7"],
         "customer_repertoire": ["7"],
         "customer_clicks": ["8"],
+        "customer_session": ["8"],
         "item_demand": ["w:A"],
         "item_stock": ["w:B"],
     }

@@ -148,6 +148,23 @@ EXAMPLES: dict[str, list[msgspec.Struct]] = {
             topic="orders", partition="3", offset="17", stage="decode", error="quantity: Expected `float` > 0"
         )
     ],
+    "feature-log": [
+        events.FeatureVector(
+            model="reorder",
+            version="1.0",
+            entity="customer",
+            key="17850",
+            as_of_ms=1_300_000_000_000,
+            share=0.01,
+            reflects=[
+                events.Reflected(topic="orders", partition=3, next_offset=12),
+                events.Reflected(topic="demand", partition=3, next_offset=9, sources={"0": 70_001}),
+            ],
+            reads={"customer_orders.orders": "00ff"},
+            context={"lead_time_days": 7.0},
+            values={"product": ["00000000000000ff"], "product_orders": [3.0], "product_gap_days": [None]},
+        )
+    ],
 }
 RECORDS = [
     pytest.param(topic, record, id=f"{topic}-{type(record).__name__}")
