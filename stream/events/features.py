@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from stream.events.base import EventTimeMs
 
-
 #: JSON has only texts for keys.
 Partition = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 
