@@ -10,14 +10,11 @@ import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from features.errors import ViewError
 from features.view import View
 
 #: Folders of further views, separated as in PATH. A file there replaces the shipped view of its name.
 VARIABLE = "TIDECAST_VIEWS"
-
-
-class ViewError(Exception):
-    """A file that should declare a view does not. The message says which and what is wrong."""
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from features.discovery import ViewError
+from features.errors import ViewError
 from stream.cli.config import config
 from stream.cli.demo import demo
 from stream.cli.features import features

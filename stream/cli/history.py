@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from features.history.asked import By
 from stream.cli.options import Bootstrap, Config, Set, loaded
 from stream.errors import UsageError
 
@@ -28,9 +27,10 @@ def history(
     view: Annotated[list[str], typer.Option(help="a view to give columns of; can be given again")],
     as_of: Annotated[Path, typer.Option(help="the spine, parquet, CSV or JSONL: for whom and as of when")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the parquet file to make")],
-    by: Annotated[By, typer.Option(help="what a row sees: events that happened before it, or that had arrived")] = (
-        By.EVENT_TIME
-    ),
+    by: Annotated[
+        Literal["event-time", "arrival"],
+        typer.Option(help="what a row sees: events that happened before it, or that had arrived"),
+    ] = "event-time",
     include_equal: Annotated[bool, typer.Option(help="see events of exactly the row's time too")] = False,
     sequences: Annotated[bool, typer.Option(help="give sequence columns too, as lists")] = False,
     memory_rows: Annotated[int, typer.Option(min=1_000, help="rows held in memory at once, about")] = 2_000_000,
@@ -50,12 +50,12 @@ def history(
         tidecast features history kafka --view item_stock --as-of spine.csv --out rows.parquet --by arrival
     """
     from features.eventlog import TOPIC_OF
-    from features.history import Asked, HistoryError
+    from features.history import Asked, By, HistoryError
     from features.history import history as run
     from features.logfile import EventLogError
 
     views = _views(view)
-    asked = Asked(views, by, include_equal, sequences, memory_rows)
+    asked = Asked(views, By(by), include_equal, sequences, memory_rows)
     kafka = loaded(config, flags, bootstrap).settings.kafka if events == "kafka" else None
     topics = sorted({TOPIC_OF[v.stream] for v in views})
     try:

@@ -137,7 +137,7 @@ def test_latest_scores_are_in_the_store(shop: Shop) -> None:
 def test_features_show_tells_names_values_and_the_latest_score(shop: Shop, events: Path) -> None:
     customer = pl.read_parquet(events / "orders.parquet")["customer_id"].drop_nulls()[0]
     for arguments, expected in (
-        (["customer", customer], ["customer_orders: fresh; newest event 2010-12-0", "orders placed", '"reorder_scores"']),
+        (["customer", customer], ["customer_orders: fresh; newest event 2010-12", "orders placed", '"reorder_scores"']),
         (["item", "warehouse:85123A"], ["units_7d", "stock_on_order", '"stockout_score"']),
     ):
         shown = CliRunner(env=shop.environment).invoke(app, ["features", "show", *arguments])
