@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.errors import UsageError
@@ -14,6 +16,8 @@ from stream.settings import KafkaSettings
 from stream.sink import MAX_RECORD_BYTES
 from stream.source import client_config
 from stream.topology import DEAD_LETTERS, TOPICS, Topic, partitions_of
+
+log = logging.getLogger(__name__)
 
 
 def connect(kafka: KafkaSettings, timeout_s: float = 10.0) -> tuple[AdminClient, Mapping[str, int]]:
@@ -98,6 +102,63 @@ def check_topics(have: Mapping[str, int]) -> None:
                 f"topics that are keyed by {group} must have the same number of partitions, so that all events of one "
                 f"{group} meet in one worker: {told}; make them again with equal counts (`tidecast topics create`)"
             )
+
+
+_PROBE = "tidecast-probe"
+_PROBE_S = 20.0
+
+
+def hides_aborted(kafka: KafkaSettings) -> bool:
+    """Whether the broker has transactions and hides the records of aborted ones, tried out on a topic of its own.
+
+    Raises:
+        UsageError: the topic could not be made.
+    """
+    client, have = connect(kafka)
+    if _PROBE not in have:
+        _make_probe(client)
+    marks = [f"{uuid.uuid4().hex}-{end}".encode() for end in ("aborted", "committed")]
+    consumer = Consumer({**client_config(kafka), "group.id": "tidecast-probe", "isolation.level": "read_committed"})
+    try:
+        at = TopicPartition(_PROBE, 0)
+        at.offset = consumer.get_watermark_offsets(at, timeout=10)[1]
+        _try_transactions(kafka, marks)
+        consumer.assign([at])
+        seen: list[bytes | None] = []
+        deadline = time.monotonic() + _PROBE_S
+        while marks[1] not in seen and time.monotonic() < deadline:
+            seen += [m.value() for m in consumer.consume(10, 0.1) if m.error() is None]
+        return marks[1] in seen and marks[0] not in seen
+    except KafkaException as error:
+        log.info("the broker has no transactions: %s", error)
+        return False
+    finally:
+        consumer.close()
+
+
+def _make_probe(client: AdminClient) -> None:
+    # As many copies as the broker's own default says.
+    made = client.create_topics([NewTopic(_PROBE, 1, -1, config={"retention.ms": "3600000"})])
+    try:
+        made[_PROBE].result(30)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise UsageError(
+                f"whether this broker can deliver exactly once is tried out on a topic {_PROBE!r}, which could not be "
+                f"made ({error.args[0].str()}); make it, or set worker.delivery"
+            ) from error
+    _wait_for_leaders(client, {_PROBE: 1})
+
+
+def _try_transactions(kafka: KafkaSettings, marks: Sequence[bytes]) -> None:
+    name = f"tidecast-probe-{uuid.uuid4().hex}"
+    producer = Producer({**client_config(kafka), "transactional.id": name, "transaction.timeout.ms": 10_000})
+    producer.init_transactions(_PROBE_S)
+    for mark, end in zip(marks, (producer.abort_transaction, producer.commit_transaction), strict=True):
+        producer.begin_transaction()
+        producer.produce(_PROBE, mark)
+        producer.flush(10)
+        end(10)
 
 
 class GroupProgress:

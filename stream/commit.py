@@ -8,11 +8,12 @@ One micro-batch:
 4. produce scores, alerts, demand records and dead letters
 5. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
    where we believe it to be
-6. at each commit interval: wait until all that was produced is acknowledged, then commit the offsets
+6. at each commit interval: commit the offsets, with the transaction or when all that was produced is acknowledged
 
-This is the at-least-once form: after a crash between 4 and 6 records are published again. The state is exact all the
-same: R keeps an input record from being folded twice, and the source positions beside it keep a demand record that
-was published twice from being folded twice.
+Exactly once, 4 happens inside a Kafka transaction that 6 commits together with the offsets: after a crash between 4 and
+6 nothing of it is ever seen, and [K, R) is scored again. At least once, 6 waits and commits the offsets alone: after a
+crash records are published again. The state is exact either way: R keeps an input record from being folded twice, and
+the source positions beside it keep a demand record that was published twice from being folded twice.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.repartition import demand_of
 from stream.score import Results, Scoring
-from stream.sink import Sink
+from stream.sink import Sink, TransactionalSink
 from stream.topology import DEAD_LETTERS, DEMAND
 
 SCORE_TTL_MS = 90 * 86_400_000
@@ -87,7 +88,8 @@ class Commit:
     def commit(self, commit_offsets: Callable[[dict[Partition, int]], None]) -> None:
         """Step 6."""
         if self._uncommitted:
-            self._sink.flush()
+            if not isinstance(self._sink, TransactionalSink):
+                self._sink.flush()
             offsets = {p: self._never_back(p, offset) for p, offset in self._uncommitted.items()}
             commit_offsets(offsets)
             for partition, offset in offsets.items():
@@ -99,8 +101,10 @@ class Commit:
         return max(offset, self._ownership.owned[partition].published_to)
 
     def abandon(self) -> None:
-        """Forgets what was not committed."""
+        """Forgets what was not committed: exactly once, nobody will ever see it."""
         self._uncommitted.clear()
+        if isinstance(self._sink, TransactionalSink):
+            self._sink.abort()
 
     def _produce(self, batch: DecodedBatch, results: Results) -> None:
         produce, publishable, encode = self._sink.produce, self._ownership.publishable, self._encode

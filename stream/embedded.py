@@ -25,6 +25,8 @@ _GRACE_S = 0.5
 #: Settings that suit the embedded broker: it answers a fetch only when its wait is over, and a first join takes half a
 #: session time-out.
 EMBEDDED_ENV = {
+    # It accepts transactions, and shows what was aborted.
+    "TIDECAST_WORKER__DELIVERY": "at_least_once",
     "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "2000",
     "TIDECAST_KAFKA__FETCH_WAIT_MAX_MS": "10",
 }

@@ -37,6 +37,9 @@ class KafkaSettings(_Section):
         45_000
     )
     fetch_wait_max_ms: Annotated[int, Field(ge=1, description="how long the broker may hold back a fetch")] = 50
+    transaction_timeout_ms: Annotated[
+        int, Field(ge=1_000, description="the broker aborts the open transaction of a dead worker after")
+    ] = 15_000
     extra: dict[str, str] = Field(
         default_factory=dict, description="further librdkafka properties, such as security.protocol"
     )
@@ -57,10 +60,14 @@ class StoreSettings(_Section):
 class WorkerSettings(_Section):
     """The loop."""
 
-    delivery: Literal["at_least_once"] = Field("at_least_once", description="delivery of published records")
+    delivery: Literal["auto", "exactly_once", "at_least_once"] = Field(
+        "auto", description="of published records; auto: exactly once where the broker hides aborted transactions"
+    )
     batch_max_records: Annotated[int, Field(ge=1, le=100_000, description="a micro-batch is full at")] = 4_096
     batch_max_wait_ms: Annotated[int, Field(ge=1, le=10_000, description="a micro-batch waits at most")] = 10
-    commit_interval_ms: Annotated[int, Field(ge=1, description="offsets are committed every")] = 1_000
+    commit_interval_ms: Annotated[
+        int | None, Field(ge=1, description="commits every; null: 100 exactly once, 1000 at least once")
+    ] = None
     max_future_skew_ms: Annotated[int, Field(ge=0, description="events further ahead are dead letters")] = 300_000
     max_record_bytes: Annotated[int, Field(ge=1, description="larger records are dead letters")] = 1_000_000
     duplicate_horizon: Annotated[

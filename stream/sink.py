@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream.settings import KafkaSettings
 from stream.source import client_config
@@ -21,6 +21,28 @@ class SinkFailed(Exception):
     """A record was not acknowledged; what was not committed will be published again after a restart."""
 
 
+def _config(kafka: KafkaSettings, linger_ms: int) -> dict[str, Any]:
+    return {
+        **client_config(kafka),
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "linger.ms": linger_ms,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 200_000,
+        "queue.buffering.max.kbytes": 131_072,
+        "message.max.bytes": MAX_RECORD_BYTES,
+    }
+
+
+#: Longest waits: for the broker to end what an earlier producer left open, and to end a transaction of ours.
+_INIT_S = 60.0
+_END_S = 30.0
+
+
+class TransactionFailed(Exception):
+    """A transaction did not end as it should, or nobody knows how it ended: read K and R again."""
+
+
 class Sink:
     """The producer.
 
@@ -30,19 +52,12 @@ class Sink:
     """
 
     def __init__(self, kafka: KafkaSettings, linger_ms: int = 5) -> None:
-        self._producer = Producer(
-            {
-                **client_config(kafka),
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "linger.ms": linger_ms,
-                "compression.type": "lz4",
-                "queue.buffering.max.messages": 200_000,
-                "queue.buffering.max.kbytes": 131_072,
-                "message.max.bytes": MAX_RECORD_BYTES,
-            }
-        )
+        self._config = _config(kafka, linger_ms)
         self._failed: str | None = None
+        self._producer = self._made()
+
+    def _made(self) -> Any:
+        return Producer(self._config)
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
@@ -91,3 +106,108 @@ class Sink:
     def _check(self) -> None:
         if self._failed is not None:
             raise SinkFailed(self._failed)
+
+
+class TransactionalSink(Sink):
+    """The producer of exactly-once delivery: read-committed readers see what is produced after `commit`, or never.
+
+    A transaction is begun by its first record. One that fails, or whose end is not known, is thrown away with its
+    producer: librdkafka cannot be sure of it afterwards (KIP-890 is not in it).
+
+    Args:
+        kafka: the broker.
+        transactional_id: the broker ends what an earlier producer of this name has left open.
+        linger_ms: how long records wait for company.
+
+    Raises:
+        SinkFailed: the broker has no transactions, or refuses them.
+    """
+
+    def __init__(self, kafka: KafkaSettings, transactional_id: str, linger_ms: int = 5) -> None:
+        self._transaction = {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": kafka.transaction_timeout_ms,
+        }
+        self._open = False
+        super().__init__(kafka, linger_ms)
+
+    def _made(self) -> Any:
+        producer = Producer({**self._config, **self._transaction})
+        deadline = time.monotonic() + _INIT_S
+        while True:
+            try:
+                producer.init_transactions(10)
+            except KafkaException as error:
+                if error.args[0].fatal() or time.monotonic() > deadline:
+                    raise SinkFailed(f"transactions cannot begin: {error.args[0].str()}") from error
+                continue
+            return producer
+
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+        """Queues a record within the open transaction; begins one where there is none.
+
+        Raises:
+            TransactionFailed: the transaction cannot go on.
+        """
+        self._begin()
+        try:
+            super().produce(topic, key, value, headers)
+        except SinkFailed as error:
+            raise TransactionFailed(str(error)) from error
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._open = True  # also where it cannot begin: the abort that follows puts the producer right
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise TransactionFailed(error.args[0].str()) from error
+
+    def poll(self) -> None:
+        """Takes in acknowledgements.
+
+        Raises:
+            TransactionFailed: a record was refused.
+        """
+        try:
+            super().poll()
+        except SinkFailed as error:
+            raise TransactionFailed(str(error)) from error
+
+    def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: Any) -> None:
+        """Ends the transaction with the input offsets in it; all of it is seen, or nothing.
+
+        Args:
+            offsets: the next offset of each input partition.
+            group_metadata: the consumer's, of the generation in which the records were polled.
+
+        Raises:
+            TransactionFailed: it was not committed, or nobody knows.
+        """
+        self._begin()
+        parts = [TopicPartition(topic, p, offset) for (topic, p), offset in offsets.items()]
+        try:
+            self._producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
+            self._producer.commit_transaction(_END_S)
+        except KafkaException as error:
+            raise TransactionFailed(error.args[0].str()) from error
+        self._open = False
+
+    def abort(self) -> None:
+        """Ends the open transaction so that nothing of it is ever seen.
+
+        Raises:
+            SinkFailed: the broker takes no transactions any more, such as when another worker has this one's id.
+        """
+        if not self._open:
+            return
+        self._open, self._failed = False, None
+        try:
+            self._producer.abort_transaction(_END_S)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED):
+                raise SinkFailed(
+                    f"another producer has taken the transactional id {self._transaction['transactional.id']!r}: two "
+                    "workers must not have one kafka.group_instance_id"
+                ) from error
+            self._producer = self._made()

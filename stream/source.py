@@ -103,6 +103,8 @@ class Source:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
+            # Also of committed offsets: those of a transaction that has not ended are waited for.
+            "isolation.level": "read_committed",
             "partition.assignment.strategy": "range",
             "session.timeout.ms": kafka.session_timeout_ms,
             "heartbeat.interval.ms": max(100, min(3_000, kafka.session_timeout_ms // 6)),
@@ -116,6 +118,7 @@ class Source:
         self._failure: BaseException | None = None
         self._in_callback = False
         self._held: list[Any] = []
+        self._metadata: Any = None
         self._consumer.subscribe(
             list(topics),
             on_assign=self._guarded(self._assigned),
@@ -160,12 +163,18 @@ class Source:
             SourceFailed: a fatal error of the client, such as two workers of one kafka.group_instance_id.
         """
         messages = self._consumer.consume(max_records, max_wait_s)
+        self._metadata = self._consumer.consumer_group_metadata()
         if self._held:
             messages, self._held = [*self._held, *messages], []
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         return _good(messages)
+
+    @property
+    def group_metadata(self) -> Any:
+        """The membership in which the last records were polled, for `TransactionalSink.commit`."""
+        return self._metadata
 
     def seek(self, begin: dict[Partition, int]) -> None:
         """Goes back to given offsets."""

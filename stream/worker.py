@@ -6,10 +6,11 @@ import functools
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
-from features.store import FenceConflict, Record, Store, StoreUnavailable, Tick, Write
+from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
 from stream.commit import SCORE_TTL_MS, Commit
@@ -22,7 +23,7 @@ from stream.ownership import Ownership, Partition
 from stream.reference import Reference
 from stream.score import Scoring
 from stream.settings import Settings
-from stream.sink import Sink
+from stream.sink import Sink, TransactionalSink, TransactionFailed
 from stream.source import CommitRefused, Source, TopicReader
 from stream.topology import CONSUMED, DEAD_LETTERS, REFERENCE
 from stream.warmup import warm_up
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _REFERENCE_EVERY_S = 0.5
 _RETRY_S = 0.2
 _STUCK_S = 60.0
+#: How often what was done is committed: others see it only then where it is exactly once.
+_EXACTLY_ONCE_MS, _AT_LEAST_ONCE_MS = 100, 1_000
 
 
 class Stopped(Exception):
@@ -61,7 +64,9 @@ class Worker:
         self._ownership = Ownership(store.buckets, worker.duplicate_horizon)
         self._reference = Reference(self._state.ids)
         self._reader = TopicReader(settings.kafka, [t.name for t in REFERENCE])
-        self._sink = Sink(settings.kafka)
+        self._exactly_once = settings.worker.delivery == "exactly_once"
+        self._sink = self._make_sink()
+        self._letters: Sink | None = None
         self._commit = Commit(
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
@@ -75,6 +80,19 @@ class Worker:
         self._ticked: dict[Partition, int] = {}
         self._source: Source | None = None
         self._turned = time.monotonic()
+
+    def _make_sink(self) -> Sink:
+        kafka = self._settings.kafka
+        if not self._exactly_once:
+            return Sink(kafka)
+        # A worker with a name of its own ends at once what it left open when it died; others wait for the time-out.
+        own = kafka.group_instance_id or uuid.uuid4().hex
+        return TransactionalSink(kafka, f"{kafka.group_id}-{own}")
+
+    @property
+    def _commit_every_s(self) -> float:
+        given = self._settings.worker.commit_interval_ms
+        return (given or (_EXACTLY_ONCE_MS if self._exactly_once else _AT_LEAST_ONCE_MS)) / 1000
 
     def stop(self) -> None:
         """Asks the worker to finish the micro-batch at hand, commit and leave the group."""
@@ -111,7 +129,7 @@ class Worker:
                 if records:
                     self._process(records)
                 now = time.monotonic()
-                if now - committed >= worker.commit_interval_ms / 1000:
+                if now - committed >= self._commit_every_s:
                     self._commit_offsets()
                     committed = now
                 if now - refreshed >= _REFERENCE_EVERY_S:
@@ -122,25 +140,35 @@ class Worker:
         except Stopped:
             log.warning("stopped while the store was unavailable; the open micro-batch will be taken in again")
         finally:
-            source.close()
-            self._reader.close()
+            try:
+                self._commit.abandon()
+            finally:
+                source.close()
+                self._reader.close()
 
     def _process(self, records: list[RecordLike]) -> None:
         begun = time.perf_counter()
         try:
             self._commit.process(records)
-        except FenceConflict as conflict:
+        except (FenceConflict, TransactionFailed) as conflict:
             self._recover(conflict)
         self._metrics.batch_seconds.observe(time.perf_counter() - begun)
 
     def _commit_offsets(self) -> None:
         assert self._source is not None
         try:
-            self._commit.commit(self._source.commit)
+            self._commit.commit(self._commit_transaction if self._exactly_once else self._source.commit)
             self._tick()
+        except TransactionFailed as error:
+            self._recover(error)
         except CommitRefused as error:
             # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)
+
+    def _commit_transaction(self, offsets: dict[Partition, int]) -> None:
+        assert self._source is not None
+        assert isinstance(self._sink, TransactionalSink)
+        self._sink.commit(offsets, self._source.group_metadata)
 
     def _tick(self) -> None:
         """Tells readers of the store how far event time has come; without a store they will hear of it later."""
@@ -166,8 +194,9 @@ class Worker:
             if self._patiently(lambda: self._store.load("d", "reference", [at]))[0] is None:
                 headers = record.headers() or ()
                 letter = DeadLetter(topic, partition, offset, record.key(), record.value(), stage, reason, headers)
-                self._sink.produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
-                self._sink.flush()
+                self._letters = self._letters or Sink(self._settings.kafka)
+                self._letters.produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
+                self._letters.flush()
                 told = Record("d", "reference", at, b"1", SCORE_TTL_MS)
                 write = Write(bucket_of(at, self._store.buckets), [], [told])
                 self._patiently(lambda: self._store.commit([write]))
@@ -183,7 +212,8 @@ class Worker:
         return begin
 
     def _revoked(self, partitions: list[Partition]) -> None:
-        self._commit_offsets()
+        if not self._exactly_once:  # else the open transaction is of a generation that ends here: it is aborted
+            self._commit_offsets()
         self._lost(partitions)
 
     def _lost(self, partitions: list[Partition]) -> None:
@@ -191,8 +221,9 @@ class Worker:
         self._commit.abandon()
         self._state.forget()
 
-    def _recover(self, conflict: FenceConflict) -> None:
-        """Another owner, or a store that lost its fences: forget what is cached, read K and R again."""
+    def _recover(self, conflict: FenceConflict | TransactionFailed) -> None:
+        """Another owner, a store that lost its fences, or a transaction that did not end as it should: forget what is
+        cached, read K and R again."""
         assert self._source is not None
         log.warning("%s; reading K and R again", conflict)
         self._state.forget()
@@ -201,13 +232,23 @@ class Worker:
         self._ownership.erasures.clear()
         self._ticked.clear()
         held = list(self._ownership.owned)
-        for partition in held:
-            newest = max(f.epoch for f in self._patiently(functools.partial(self._store.fences, *partition)))
-            if newest > max(self._ownership.owned[partition].epochs):
-                raise Superseded(
-                    f"another worker has taken {partition[0]}[{partition[1]}]; this one stops"
-                ) from conflict
-        self._source.seek(self._assigned(self._source.committed(held)))
+        fences = {partition: self._own_fences(partition, conflict) for partition in held}
+        committed = self._source.committed(held)
+        begin = {p: self._ownership.take(p, committed[p] or 0, fences[p]).begin for p in held}
+        self._source.seek(begin)
+
+    def _own_fences(self, partition: Partition, conflict: Exception) -> list[Fence]:
+        """The fences of a partition that is ours; claimed again only where the store has lost our claim.
+
+        To claim it in any case would take it from a newer owner that is about to have it.
+        """
+        own = self._ownership.owned[partition].epochs
+        fences = self._patiently(functools.partial(self._store.fences, *partition))
+        if max(f.epoch for f in fences) > max(own):
+            raise Superseded(f"another worker has taken {partition[0]}[{partition[1]}]; this one stops") from conflict
+        if [f.epoch for f in fences] == own:
+            return fences
+        return self._patiently(functools.partial(self._store.claim, *partition))
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Calls until the store answers; meanwhile polling is paused, so memory does not grow.

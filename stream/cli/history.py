@@ -67,7 +67,8 @@ def history(
 
 
 def _views(names: list[str]) -> tuple[View, ...]:
-    from features.discovery import ViewError, discover
+    from features.discovery import discover
+    from features.errors import ViewError
 
     try:
         known = discover()

@@ -14,6 +14,7 @@ from stream.cli.options import Bootstrap, Config, Set, StoreUrl, loaded
 from stream.errors import UsageError
 
 if TYPE_CHECKING:
+    from stream.settings import Settings
     from stream.worker import Worker
 
 log = logging.getLogger("tidecast")
@@ -52,6 +53,7 @@ def run(
     settings = loaded(config, flags, bootstrap, store_url).settings
     models = load_models(settings.models)
     check_topics(connect(settings.kafka)[1])
+    settings = _with_delivery(settings)
     stored = settings.store
     try:
         store = RedisStore(stored.url, stored.namespace, stored.buckets, stored.timeout_s)
@@ -70,7 +72,8 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _stop(worker, settings.worker.shutdown_grace_s))
     log.warning(
-        "worker started: broker %s, store %s (%s)",
+        "worker started, %s: broker %s, store %s (%s)",
+        settings.worker.delivery.replace("_", " "),
         settings.kafka.bootstrap_servers,
         without_password(stored.url),
         server,
@@ -86,6 +89,29 @@ def run(
     finally:
         store.close()
     log.warning("worker stopped")
+
+
+def _with_delivery(settings: Settings) -> Settings:
+    """The settings with the delivery that the broker can give.
+
+    Raises:
+        UsageError: exactly once is asked for, and the broker cannot.
+    """
+    from stream.admin import hides_aborted
+
+    wanted = settings.worker.delivery
+    if wanted == "at_least_once":
+        return settings
+    isolated = hides_aborted(settings.kafka)
+    if not isolated and wanted == "exactly_once":
+        raise UsageError(
+            f"the broker at {settings.kafka.bootstrap_servers} shows records of aborted transactions, so nothing can "
+            "be delivered exactly once; use Apache Kafka, or set worker.delivery to at_least_once"
+        )
+    if not isolated:
+        log.warning("the broker shows records of aborted transactions: delivery is at least once")
+    chosen = {"delivery": "exactly_once" if isolated else "at_least_once"}
+    return settings.model_copy(update={"worker": settings.worker.model_copy(update=chosen)})
 
 
 def _stop(worker: Worker, grace_s: float) -> None:

@@ -53,7 +53,8 @@ def known_views() -> Mapping[str, View]:
     Raises:
         UsageError: a file that should declare a view does not.
     """
-    from features.discovery import ViewError, discover
+    from features.discovery import discover
+    from features.errors import ViewError
 
     try:
         return discover()

@@ -38,7 +38,7 @@ def test_defaults_have_no_origin() -> None:
     loaded = load(environ={})
     assert loaded.origins == {}
     assert loaded.settings.kafka.bootstrap_servers == "localhost:9092"
-    assert loaded.settings.worker.delivery == "at_least_once"
+    assert loaded.settings.worker.delivery == "auto"
 
 
 def test_flags_go_before_environment_before_file_before_defaults(tmp_path: Path) -> None:
@@ -130,7 +130,11 @@ def test_models_can_be_pinned() -> None:
             "setting store.buckets (from environment): Input should be a valid integer",
         ),
         (["store.namespace=a:b"], {}, "setting store.namespace (from flag): String should match pattern"),
-        (["worker.delivery=exactly_once"], {}, "setting worker.delivery (from flag): Input should be 'at_least_once'"),
+        (
+            ["worker.delivery=twice"],
+            {},
+            "setting worker.delivery (from flag): Input should be 'auto', 'exactly_once' or",
+        ),
         (["kafka.extra=x"], {}, "setting kafka.extra (from flag): Input should be a valid dictionary"),
         (
             ["kafka.extra=x", "kafka.extra.y=z"],

@@ -16,7 +16,7 @@ from stream.admin import connect
 from stream.embedded import free_port
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
-from stream.sink import Sink, SinkFailed
+from stream.sink import Sink, SinkFailed, TransactionalSink, TransactionFailed
 from stream.source import CommitRefused, Partition, Source, SourceFailed, TopicReader
 
 DEADLINE_S = 30.0
@@ -307,6 +307,9 @@ class FakeConsumer:
     def resume(self, _partitions: Any) -> None:
         """Lets go of nothing."""
 
+    def consumer_group_metadata(self) -> Any:
+        return "membership"
+
     def list_topics(self, timeout: float) -> Any:
         return None
 
@@ -393,3 +396,114 @@ def test_the_group_is_joined_with_static_membership_and_the_range_assignor(fake:
     assert config["partition.assignment.strategy"] == "range"
     assert config["enable.auto.commit"] is False
     assert config["auto.offset.reset"] == "earliest"
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+class FakeProducer:
+    """As much of `confluent_kafka.Producer` as transactions need; what `fails` names, fails."""
+
+    made: list[FakeProducer] = []
+    fails: dict[str, int] = {}
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config, self.calls = config, list[Any]()
+        FakeProducer.made.append(self)
+
+    def _called(self, name: str, *arguments: Any) -> None:
+        self.calls.append((name, *arguments))
+        if name in self.fails:
+            raise KafkaException(KafkaError(self.fails[name], name))
+
+    def init_transactions(self, _timeout: float) -> None:
+        self._called("init")
+
+    def begin_transaction(self) -> None:
+        self._called("begin")
+
+    def produce(self, topic: str, value: Any, key: Any, **_more: Any) -> None:
+        self._called("produce", topic, key, value)
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+    def send_offsets_to_transaction(self, parts: Any, metadata: Any, _timeout: float) -> None:
+        self._called("offsets", [(p.topic, p.partition, p.offset) for p in parts], metadata)
+
+    def commit_transaction(self, _timeout: float) -> None:
+        self._called("commit")
+
+    def abort_transaction(self, _timeout: float) -> None:
+        self._called("abort")
+
+
+@pytest.fixture
+def producers(monkeypatch: pytest.MonkeyPatch) -> list[FakeProducer]:
+    monkeypatch.setattr("stream.sink.Producer", FakeProducer)
+    monkeypatch.setattr(FakeProducer, "made", [])
+    monkeypatch.setattr(FakeProducer, "fails", {})
+    return FakeProducer.made
+
+
+def names(producer: FakeProducer) -> list[str]:
+    return [call[0] for call in producer.calls]
+
+
+def test_a_transaction_has_records_and_offsets_and_ends_once(producers: list[FakeProducer]) -> None:
+    sink = TransactionalSink(KafkaSettings(transaction_timeout_ms=7_000), "group-1")
+    sink.produce("demand", b"k", b"1")
+    sink.produce("demand", b"k", b"2")
+    sink.commit({("orders", 0): 5}, "membership")
+    sink.produce("demand", b"k", b"3")
+    (producer,) = producers
+    assert names(producer) == ["init", "begin", "produce", "produce", "offsets", "commit", "begin", "produce"]
+    assert producer.calls[4][1:] == ([("orders", 0, 5)], "membership")
+    assert (producer.config["transactional.id"], producer.config["transaction.timeout.ms"]) == ("group-1", 7_000)
+
+
+def test_offsets_alone_are_a_transaction_too(producers: list[FakeProducer]) -> None:
+    sink = TransactionalSink(KafkaSettings(), "group-1")
+    sink.commit({("clicks", 0): 1}, "membership")
+    assert names(producers[0]) == ["init", "begin", "offsets", "commit"]
+
+
+def test_nothing_open_is_not_aborted(producers: list[FakeProducer]) -> None:
+    TransactionalSink(KafkaSettings(), "group-1").abort()
+    assert names(producers[0]) == ["init"]
+
+
+@pytest.mark.parametrize("step", ["begin", "produce", "offsets", "commit"])
+def test_whatever_fails_the_transaction_has_failed_and_is_aborted(producers: list[FakeProducer], step: str) -> None:
+    sink = TransactionalSink(KafkaSettings(), "group-1")
+    FakeProducer.fails = {step: KafkaError.INVALID_PRODUCER_EPOCH}
+    with pytest.raises(TransactionFailed, match=step):
+        sink.produce("demand", b"k", b"1")
+        sink.commit({("orders", 0): 5}, "membership")
+    FakeProducer.fails = {}
+    sink.abort()
+    assert names(producers[0]).count("abort") == 1
+    sink.produce("demand", b"k", b"1")
+    sink.commit({("orders", 0): 5}, "membership")
+    assert names(producers[-1])[-1] == "commit"
+
+
+def test_a_producer_whose_transaction_cannot_even_be_aborted_is_made_anew(producers: list[FakeProducer]) -> None:
+    """Such as after a time-out of its end: nobody knows what came of it."""
+    sink = TransactionalSink(KafkaSettings(), "group-1")
+    sink.produce("demand", b"k", b"1")
+    FakeProducer.fails = {"abort": KafkaError._TIMED_OUT}
+    sink.abort()
+    first, second = producers
+    assert second.config["transactional.id"] == "group-1", "which ends what the first one left open"
+    assert names(second) == ["init"]
+    sink.produce("demand", b"k", b"2")
+    assert names(first)[-1] == "abort"
+
+
+def test_a_producer_that_another_has_replaced_says_so(producers: list[FakeProducer]) -> None:
+    sink = TransactionalSink(KafkaSettings(), "group-1")
+    sink.produce("demand", b"k", b"1")
+    FakeProducer.fails = {"abort": KafkaError._FENCED}
+    with pytest.raises(SinkFailed, match="two workers must not have one kafka.group_instance_id"):
+        sink.abort()
