@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,7 @@ class FeatureClient:
         self._store = _connected(url, namespace, buckets) if store is None else store
         self._views = discover() if views is None else views
         self._layouts = Layouts(self._store)
+        self._checked = False
         self._wall_ms = wall_ms
 
     def __enter__(self) -> FeatureClient:
@@ -173,12 +175,15 @@ class FeatureClient:
         columns: Sequence[str],
         as_of_ms: int | None = None,
         max_age_days: float | None = None,
+        absent: Literal["initial", "nan"] = "initial",
     ) -> FeatureMatrix:
         """Columns of many entities as an array, in one round trip.
 
         Args:
             entity, keys, as_of_ms, max_age_days: as for `get_many`.
             columns: `<view>__<column>`.
+            absent: what stands for a record that is missing or has expired: `initial`, what the engine feeds to a
+                model then and what training rows hold (a count of 0, an unknown age); or `nan`.
 
         Raises:
             ValueError: an unknown entity or column.
@@ -194,9 +199,9 @@ class FeatureClient:
         status = np.empty((len(keys), len(chosen)), "<U7")
         for i, block in enumerate(self._load(chosen, keys)):
             status[:, i] = block.statuses(at, max_age_days)
-            absent = np.isin(status[:, i], ["expired", "missing"])
+            gone = np.isin(status[:, i], ["expired", "missing"]) & (absent == "nan")
             read = block.view.read(block.records, np.arange(len(keys)), np.full(len(keys), at))
-            values |= {f"{block.view.name}__{name}": np.where(absent, np.nan, v) for name, v in read.items()}
+            values |= {f"{block.view.name}__{name}": np.where(gone, np.nan, v) for name, v in read.items()}
         array = np.array([values[c] for c in columns], np.float64).reshape(len(columns), len(keys)).T
         return FeatureMatrix(entity, tuple(keys), tuple(columns), tuple(v.name for v in chosen), at, array, status)
 
@@ -231,12 +236,20 @@ class FeatureClient:
         if not of_entity:
             entities = ", ".join(sorted({view.entity for view in self._views.values()}))
             raise ValueError(f"there are no features of {entity!r}; there are features of {entities}")
+        if isinstance(views, str):
+            raise ValueError(f"views are several: [{views!r}]")
         unknown = [name for name in views or () if name not in of_entity]
         if unknown:
             raise ValueError(f"there is no view {', '.join(unknown)} of {entity}; there are {', '.join(of_entity)}")
         return list(of_entity.values()) if views is None else [of_entity[name] for name in views]
 
     def _load(self, views: Sequence[View], keys: Sequence[str]) -> list[_Block]:
+        if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+            raise ValueError(f"keys are texts, and several of them: ['42', '43']; got {keys!r}")
+        with _answering():
+            if not self._checked:
+                self._store.check_buckets()
+                self._checked = True
         # Layouts that nobody had registered at the last read may be there now.
         self._layouts.forget_unknown()
         with _answering():

@@ -3,7 +3,8 @@
 What was taken in lately is remembered beside the fence of each partition, and moves with it: the answer depends on the
 log alone, never on where a batch was cut or a worker was started. Two events of one id are on one partition, since
 they have one key. The horizon is a number of events: an id that comes again within the next `horizon` events of its
-partition (and bucket) is a duplicate. It costs 32 bytes an event of the horizon in the store, and about 150 in memory.
+partition is a duplicate. It costs 32 bytes an event of the horizon in the store, and about 400 in memory: 256 KiB and
+3.2 MB for 8,192 events, a partition and bucket.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ per row: each distinct text of a chunk is hashed once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,7 +22,24 @@ import xxhash
 from numpy.typing import NDArray
 
 from features.logfile import Chunk, EventLogError, cast, chunks, first_null, topic_file
-from features.rows import FIXED_POINT, STREAMS, ClickKind, InventoryKind, OrderKind, Rows, fixed, line_values
+from features.rows import (
+    FIXED_POINT,
+    MAX_AMOUNT,
+    MAX_QUANTITY,
+    MAX_TIME_MS,
+    MIN_TIME_MS,
+    STREAMS,
+    ClickKind,
+    InventoryKind,
+    OrderKind,
+    Rows,
+    fixed,
+    line_values,
+)
+
+#: How far ahead of the clock an event may be: as the live worker's default.
+_MAX_SKEW_MS = 300_000
+_ABOVE_0 = 5e-324
 
 #: The topic whose records make each row stream.
 TOPIC_OF = {
@@ -96,6 +114,7 @@ def rows_of_chunk(chunk: Chunk, topic: str, streams: Sequence[str]) -> dict[str,
     """
     kinds = _kinds(chunk, topic)
     times = numbers(chunk.columns["event_time_ms"], 0, np.int64)
+    _within(chunk, "event_time_ms", times, MIN_TIME_MS, min(MAX_TIME_MS, time.time_ns() // 1_000_000 + _MAX_SKEW_MS))
     if topic != "orders":
         return {stream: _BUILDERS[stream](chunk, kinds, times) for stream in streams}
     lines = _lines(chunk)
@@ -106,6 +125,27 @@ def numbers(values: Any, null: float, dtype: Any) -> NDArray[Any]:
     """A NumPy copy of Arrow numbers: Arrow's own memory is read-only, which kernels would be compiled for anew."""
     filled = pc.fill_null(values, null) if values.null_count else values
     return np.array(filled.to_numpy(zero_copy_only=False), dtype)
+
+
+def _within(
+    chunk: Chunk,
+    name: str,
+    values: NDArray[Any],
+    low: float,
+    high: float,
+    event: NDArray[np.int64] | None = None,
+    what: str = "",
+) -> NDArray[Any]:
+    """The values, if all are in the range that the live worker takes in; NaN is in none."""
+    wrong = ~((values >= low) & (values <= high))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        record = chunk.first + (at if event is None else int(event[at])) + 1
+        raise EventLogError(
+            f"{chunk.path}: record {record}: column {name!r} holds {values[at]} {what}".rstrip()
+            + f", which is not from {low:g} to {high:g}; the live worker would make it a dead letter"
+        )
+    return values
 
 
 def _kinds(chunk: Chunk, topic: str) -> NDArray[np.int8]:
@@ -146,6 +186,10 @@ def _lines(chunk: Chunk) -> _Lines:
     discount = _line_reals(chunk, items, event, "discount", required=False)
     sku = _line_column(chunk, items, event, "sku", pa.string())
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+    _within(chunk, "lines", size, 1, 10_000, what="order lines")
+    _within(chunk, "lines.quantity", quantity, _ABOVE_0, MAX_QUANTITY, event)
+    _within(chunk, "lines.unit_price", price, 0.0, MAX_AMOUNT, event)
+    _within(chunk, "lines.discount", discount, 0.0, 1.0, event)
     return _Lines(event, first, sku, fixed(quantity), fixed(price), line_values(quantity, price, discount))
 
 
@@ -230,11 +274,12 @@ def _clicks(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> 
 
 def _inventory(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
     held = chunk.columns
+    quantity = numbers(held["quantity"], 0.0, np.float64)
     columns = _typed(
         "inventory",
         kind=kinds,
         event_time_ms=times,
-        quantity=fixed(numbers(held["quantity"], 0.0, np.float64)),
+        quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
         expected_at_ms=numbers(held["expected_at_ms"], 0, np.int64),
         reference=ids_of(held["purchase_order_id"]),
         simulated=numbers(pc.cast(held["simulated"], pa.int8()), 0, np.int64),

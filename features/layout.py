@@ -141,7 +141,7 @@ class Layouts:
         unknown = sorted({f for f in fingerprints if f not in self.known})
         if unknown:
             found = {} if self.source is None else self.source.layouts(unknown)
-            self.known |= {f: decode_layout(found[f]) if f in found else None for f in unknown}
+            self.known |= {f: _readable(found.get(f)) for f in unknown}
 
     def forget_unknown(self) -> None:
         """What nobody had registered may be there now."""
@@ -172,6 +172,19 @@ class Layouts:
         return record
 
 
+def _readable(raw: bytes | None) -> Layout | None:
+    """What cannot be read, or cannot be true, is a layout that nobody has registered."""
+    try:
+        layout = None if raw is None else decode_layout(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if layout is None:
+        return None
+    fields = [f for a in layout.aggregations for f in a.fields]
+    fits = all(f.offset >= 0 and f.offset + np.dtype(f.dtype).itemsize * f.length <= layout.itemsize for f in fields)
+    return layout if fits else None
+
+
 def _carry(view: View, old: Layout, blob: bytes, record: NDArray[np.void]) -> dict[str, str]:
     """Fills in what can be kept; returns the new names with the old ones."""
     # Under its name now, or a name it had; and a newer version may have renamed what is known here by the older name.
@@ -181,6 +194,11 @@ def _carry(view: View, old: Layout, blob: bytes, record: NDArray[np.void]) -> di
         name = next((n for n in (aggregation.name, *aggregation.was) if n in stored), None)
         if name is None or stored[name].type != type(aggregation).__name__:
             continue
+        kinds = {f.name: f.dtype for f in aggregation.fields()}
+        if kinds != {f.name: f.dtype for f in stored[name].fields}:
+            continue  # kept in another way
+        if stored[name].parameters.keys() != aggregation.parameters().keys():
+            continue  # a parameter that one of the two does not know may mean something else
         source = {f.name: _field(blob, f) for f in stored[name].fields}
         target = {f.name: record[f"{aggregation.name}.{f.name}"] for f in aggregation.fields()}
         if aggregation.carry(stored[name].parameters, source, target):

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 #: Sums of quantities and money are kept as integers of a thousandth: exact, and free of the order of addition.
 FIXED_POINT = 1000
-_LARGEST = 1e12
+#: The largest quantity and the largest price or amount that events may have; what is larger is a mistake. Sums of
+#: hundreds of them stay within the 48 bits of a tile of quantities, sums of thousands within 64 bits.
+MAX_QUANTITY = 1e9
+MAX_AMOUNT = 1e11
+#: Event times reach to the year 2106: several are kept as whole seconds in four bytes.
+MAX_TIME_MS = 4_294_967_295_000
+MIN_TIME_MS = 1_000
 
 Floats = Sequence[float] | NDArray[Any]
 
@@ -74,12 +80,12 @@ STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
 def fixed(values: Floats) -> NDArray[np.int64]:
     """Quantities or money as fixed-point integers (thousandths, rounded half to even), int64 of shape (n,).
 
-    What is beyond 1e12 is taken as that, so that sums of thousands of them stay in range.
+    What is beyond 1e11 is taken as that, so that the sum of an order's ten thousand lines stays in range.
 
     >>> fixed([1.5, 0.0004]).tolist()
     [1500, 0]
     """
-    limited = np.clip(np.asarray(values, dtype=np.float64), -_LARGEST, _LARGEST)
+    limited = np.clip(np.asarray(values, dtype=np.float64), -MAX_AMOUNT, MAX_AMOUNT)
     return np.rint(limited * FIXED_POINT).astype(np.int64)
 
 

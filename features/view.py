@@ -25,29 +25,36 @@ _HEADER_BYTES = 20
 
 @kernel
 def _advance(newest: Any, slots: Any, times: Any, ttl_ms: int) -> bool:
-    """Moves `newest` on; says whether a row came more than `ttl_ms` after all that its entity had seen."""
-    expired = False
+    """Moves `newest` on; False where a row lies more than `ttl_ms` before or behind all that its entity had seen."""
+    ordinary = True
     for i in range(slots.shape[0]):
         s = slots[i]
-        if newest[s] > 0 and times[i] - newest[s] > ttl_ms:
-            expired = True
+        if newest[s] > 0 and (times[i] - newest[s] > ttl_ms or newest[s] - times[i] > ttl_ms):
+            ordinary = False
         if times[i] > newest[s]:
             newest[s] = times[i]
-    return expired
+    return ordinary
 
 
 @kernel
-def _lives(newest: Any, life: Any, slots: Any, times: Any, ttl_ms: int, out: Any) -> int:
-    """out[i]: how often the entity of row i has expired in this batch, at row i or before; returns the most."""
+def _lives(newest: Any, life: Any, entity: Any, times: Any, ttl_ms: int, out: Any) -> int:
+    """out[i]: how often the entity of row i has begun anew in this batch, at row i or before; -1: row i is too late.
+
+    Returns:
+        The most.
+    """
     most = 0
-    for i in range(slots.shape[0]):
-        s = slots[i]
-        if newest[s] > 0 and times[i] - newest[s] > ttl_ms:
-            life[s] += 1
-            most = max(most, life[s])
-        if times[i] > newest[s]:
-            newest[s] = times[i]
-        out[i] = life[s]
+    for i in range(entity.shape[0]):
+        e = entity[i]
+        if newest[e] > 0 and newest[e] - times[i] > ttl_ms:
+            out[i] = -1
+            continue
+        if newest[e] > 0 and times[i] - newest[e] > ttl_ms:
+            life[e] += 1
+            most = max(most, life[e])
+        if times[i] > newest[e]:
+            newest[e] = times[i]
+        out[i] = life[e]
     return most
 
 
@@ -193,27 +200,27 @@ class View:
     def fold(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
         """Applies rows in order to the records at `slots` (int64 of shape (n,)), in place.
 
-        A row that comes more than the TTL after its entity's newest event finds the record in its initial state. On a
-        repartitioned stream, where rows come in no given order, records do not begin anew.
+        A row that comes more than the TTL after its entity's newest event finds the record in its initial state; one
+        that is older than that event by more than the TTL is of an earlier life, and too late.
 
         Returns:
-            How many rows came too late for one aggregation or more.
+            How many rows came too late: for all of the view, or for that aggregation for which the most did.
         """
         times = rows.columns["event_time_ms"]
         newest = records["event_time_ms"]
         before = newest[slots]
-        expired = _advance(newest, slots, times, self.ttl_ms)
-        if not expired or self.stream in REPARTITIONED:
+        if _advance(newest, slots, times, self.ttl_ms):
             return self._update(records, slots, rows)
         newest[slots] = before
         return self._fold_lives(records, slots, rows)
 
     def _fold_lives(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
         times = rows.columns["event_time_ms"]
+        touched, entity = np.unique(slots, return_inverse=True)
         life = np.empty(len(slots), np.int64)
-        scratch, count = records["event_time_ms"].copy(), np.zeros(len(records), np.int64)
-        most = _lives(scratch, count, slots, times, self.ttl_ms, life)
-        late = 0
+        newest, count = records["event_time_ms"][touched], np.zeros(len(touched), np.int64)
+        most = _lives(newest, count, entity, times, self.ttl_ms, life)
+        late = int((life < 0).sum())
         for number in range(most + 1):
             index = np.flatnonzero(life == number)
             if number:

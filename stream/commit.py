@@ -5,13 +5,17 @@ One micro-batch:
 1. decode; what cannot be taken in becomes a dead letter; what was delivered before is dropped
 2. load the missing states of touched entities; fold only events at or past R
 3. score each touched entity once, after the fold (events at or past K count as touching)
-4. produce scores, alerts, demand records and dead letters
-5. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
+4. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
    where we believe it to be
+5. produce scores, alerts, demand records and dead letters
 6. at each commit interval: commit the offsets, with the transaction or when all that was produced is acknowledged
 
-Exactly once, 4 happens inside a Kafka transaction that 6 commits together with the offsets: after a crash between 4 and
-6 nothing of it is ever seen, and [K, R) is scored again. At least once, 6 waits and commits the offsets alone: after a
+The fence is asked before anything is produced, so that nothing leaves a worker whose state is not the store's: one
+that was replaced, or whose store has lost something or erased an entity (docs/decisions/0012). A crash between 4 and
+5 leaves events in the state that are not published: [K, R), which the next worker scores and publishes.
+
+Exactly once, 5 happens inside a Kafka transaction that 6 commits together with the offsets: after a crash between 5 and
+6 nothing of it is ever seen. At least once, 6 waits and commits the offsets alone: after a
 crash records are published again. The state is exact either way: R keeps an input record from being folded twice, and
 the source positions beside it keep a demand record that was published twice from being folded twice.
 """
@@ -60,7 +64,7 @@ class Commit:
         sink: Sink,
         metrics: Metrics,
         patiently: Waiting,
-        grace_ms: int = 600_000,
+        grace_ms: int = 86_400_000,
     ) -> None:
         self._grace_ms = grace_ms
         self._decoder, self._state, self._ownership = decoder, state, ownership
@@ -81,8 +85,8 @@ class Commit:
         batch = drop_duplicates(batch, self._ownership, self._metrics)
         folded = self._patiently(lambda: self._state.fold(batch, self._ownership))  # 2
         results = self._scoring.score(batch, folded, self._ownership, self._state)  # 3
-        self._produce(batch, results)  # 4
-        self._write(batch, folded, results)  # 5
+        self._write(batch, folded, results)  # 4
+        self._produce(batch, results)  # 5
         self._uncommitted |= batch.next_offsets
 
     def commit(self, commit_offsets: Callable[[dict[Partition, int]], None]) -> None:
@@ -151,7 +155,7 @@ class Commit:
             table = self._state.tables[view.entity]
             entities = list(keys)
             blobs = table.pack(name, table.slots_of(entities))
-            ttl_ms = view.ttl_ms + self._grace_ms
+            ttl_ms = view.ttl_ms + min(self._grace_ms, view.ttl_ms)
             out += [Record("f", name, e, blob, ttl_ms) for e, blob in zip(entities, blobs, strict=True)]
         return out
 

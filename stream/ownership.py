@@ -80,10 +80,9 @@ class Ownership:
         return owned
 
     def _horizon(self, topic: str) -> int:
-        """Of one bucket. Demand needs none: its source positions say what has been folded."""
-        if topic == DEMAND.name or self.duplicate_horizon == 0:
-            return 0
-        return max(self.duplicate_horizon // self.buckets, 64)
+        """Of one bucket, which has at most as many events as the partition. Demand needs none: its source positions
+        say what has been folded."""
+        return 0 if topic == DEMAND.name else self.duplicate_horizon
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forgets partitions that were revoked."""

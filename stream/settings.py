@@ -54,7 +54,12 @@ class StoreSettings(_Section):
     namespace: str = Field("tidecast", pattern=r"^[^\s:{}]+$", description="prefix of every key")
     buckets: Annotated[int, Field(ge=1, le=1024, description="hash-tag buckets; fixed for a namespace's life")] = 1
     timeout_s: Annotated[float, Field(gt=0, description="how long to wait for an answer")] = 5.0
-    expiry_grace_s: Annotated[float, Field(ge=0, description="records are removed this long after their TTL")] = 600.0
+    expiry_grace_s: Annotated[
+        float,
+        Field(
+            ge=0, description="records are removed so long after their TTL, or after twice the TTL if that is sooner"
+        ),
+    ] = 86_400.0
 
 
 class WorkerSettings(_Section):

@@ -82,12 +82,15 @@ class Sink:
             except BufferError:
                 self._producer.poll(0.05)
                 self._check()
-            except KafkaException as error:
+            except (KafkaException, SystemError) as error:  # the binding's own, where the producer was fenced
                 raise SinkFailed(str(error)) from error
 
     def poll(self) -> None:
         """Takes in acknowledgements."""
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except SystemError as error:  # the binding's own, where the producer was fenced
+            raise SinkFailed(str(error)) from error
         self._check()
 
     def flush(self, timeout_s: float = 60.0) -> None:

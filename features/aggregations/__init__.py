@@ -20,7 +20,7 @@ from features.aggregations.session import Session
 from features.aggregations.span import Span
 from features.aggregations.stock import StockPosition
 from features.aggregations.sum import Sum
-from features.aggregations.tiles import Tiles
+from features.aggregations.tiles import Tiles, WideTiles
 
 __all__ = [
     "Aggregation",
@@ -40,4 +40,5 @@ __all__ = [
     "StockPosition",
     "Sum",
     "Tiles",
+    "WideTiles",
 ]

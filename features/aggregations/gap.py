@@ -36,7 +36,7 @@ def _update(
                 gap = (now - before) / day_s
                 old = (before - start) / day_s / gaps if gaps > 0 else 0.0
                 new = (now - start) / day_s / (gaps + 1)
-                m2[s] += (gap - old) * (gap - new)
+                m2[s] += max((gap - old) * (gap - new), 0.0)  # rounding may bring equal gaps below 0
                 n[s] = gaps + 1
                 last[s] = now
 

@@ -45,7 +45,8 @@ def _find(product: Any, last: Any, weight: Any, s: int, wanted: Any, now: int, h
             return j
         if product[s, j] == 0:
             return j
-        strength = weight[s, j] * 2.0 ** ((np.float64(last[s, j]) - now) / half_life_s)
+        # As a power of two: an exponent cannot overflow, however late the row is. Of equal ones the first gives way.
+        strength = np.log2(max(np.float64(weight[s, j]), 1e-300)) + np.float64(last[s, j]) / half_life_s
         if strength < lowest:
             lowest = strength
             weakest = j

@@ -152,14 +152,17 @@ class Tiles(Aggregation):
         if self.small and self.value is not None:
             raise ValueError(f"tiles {self.name!r}: small tiles are for counts, not for sums of {self.value!r}")
 
+    #: Whether a tile of a sum takes eight bytes.
+    _wide: ClassVar[bool] = False
+
     @property
     def _words(self) -> int:
-        return 1 if self.value is None else WORDS
+        return 1 if self.value is None or self._wide else WORDS
 
     def fields(self) -> list[Field]:
         """The ring, and the number of its newest tile counted from 1970."""
         count = "i2" if self.small else "i4"
-        dtype = count if self.value is None else "u2"
+        dtype = count if self.value is None else "i8" if self._wide else "u2"
         return [Field("ring", dtype, self.length * self._words), Field("head", "i4")]
 
     def update(self, state: State, slots: Slots, columns: Columns) -> int:
@@ -200,13 +203,13 @@ class Tiles(Aggregation):
         return {name: sums[:, w] for w, name in enumerate(self.describe())}
 
     def describe(self) -> dict[str, str]:
-        """One column a window, named by its length; says the tile's width where it is not that of the column's unit."""
+        """One column a window, named by its length, with the width of its tiles."""
         width, tile_unit = span_name(self.tile_ms)
         out = {}
         for tiles in self.windows:
             span, unit = span_name(tiles * self.tile_ms)
-            exact = "" if (width, tile_unit) == (1, unit) else f" (exact to one tile of {width} {tile_unit})"
-            out[f"{self.name}_{span}{unit}"] = f"{self.doc}, last {span} {unit}{exact}"
+            exact = f"exact to one tile of {width} {tile_unit}"
+            out[f"{self.name}_{span}{unit}"] = f"{self.doc}, last {span} {unit} ({exact})"
         return out
 
     def carry(self, old: Mapping[str, str], source: State, target: State) -> bool:
@@ -220,3 +223,10 @@ class Tiles(Aggregation):
         kept[tiles % len(kept)] = held[tiles % len(held)]
         target["head"][0] = head
         return True
+
+
+@dataclass(frozen=True)
+class WideTiles(Tiles):
+    """Tiles whose sums take eight bytes, for money: ±9.2e15 units a tile."""
+
+    _wide: ClassVar[bool] = True

@@ -47,17 +47,24 @@ def history(events: Path, spine: Path, out: Path, asked: Asked, progress: Progre
         raise HistoryError("no view is asked for")
     if out.exists() and spine.exists() and out.samefile(spine):
         raise HistoryError(f"{out} is the spine itself; write the rows to another file")
+    _keep_logs(events, out, asked)
     entities = sorted({view.entity for view in asked.views})
     files = {topic: topic_file(events, topic) for topic in sorted({TOPIC_OF[v.stream] for v in asked.views})}
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        read = read_spine(spine, entities, Path(scratch))
+        read = read_spine(spine, entities, Path(scratch), asked.include_equal)
         groups = [tuple(v for v in asked.views if v.entity == entity) for entity in entities]
         check_names(read, [answer_type(views, asked.sequences) for views in groups])
         told = Told(rows=len(read))
         answers = [_answers(files, read, views, asked, Path(scratch), told, progress) for views in groups]
         write(read, answers, out, progress)
     return told
+
+
+def _keep_logs(events: Path, out: Path, asked: Asked) -> None:
+    for topic in {TOPIC_OF[view.stream] for view in asked.views}:
+        if out.exists() and out.samefile(topic_file(events, topic)):
+            raise HistoryError(f"{out} is the log's own file of topic {topic!r}; write the rows to another file")
 
 
 def _answers(

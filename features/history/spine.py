@@ -70,7 +70,7 @@ class Spine:
             yield from file.iter_batches(batch_size=rows, use_threads=False)
 
 
-def read_spine(path: Path, entities: list[str], scratch: Path) -> Spine:
+def read_spine(path: Path, entities: list[str], scratch: Path, include_equal: bool = False) -> Spine:
     """Reads who and when.
 
     Args:
@@ -93,7 +93,7 @@ def read_spine(path: Path, entities: list[str], scratch: Path) -> Spine:
     first = 0
     with pq.ParquetFile(file) as reader:
         for batch in reader.iter_batches(_BATCH_ROWS, columns=[when, *who.values()], use_threads=False):
-            times.append(_milliseconds(path, when, batch.column(when), first))
+            times.append(_milliseconds(path, when, batch.column(when), first, include_equal))
             for entity, column in who.items():
                 ids[entity].append(ids_of(_texts(path, column, batch.column(column), first)))
             first += batch.num_rows
@@ -144,7 +144,7 @@ def _whole(path: Path, name: str, values: Any, first: int) -> Any:
     return values
 
 
-def _milliseconds(path: Path, name: str, values: Any, first: int) -> NDArray[np.int64]:
+def _milliseconds(path: Path, name: str, values: Any, first: int, down: bool) -> NDArray[np.int64]:
     values = _whole(path, name, values, first)
     if name == "as_of" and is_text(values.type):
         values = _parsed(path, name, values, first)
@@ -152,15 +152,21 @@ def _milliseconds(path: Path, name: str, values: Any, first: int) -> NDArray[np.
     if not (timed if name == "as_of" else pa.types.is_integer(values.type)):
         kind = "dates with times" if name == "as_of" else "whole milliseconds"
         raise HistoryError(f"spine {path}: column {name!r} holds {values.type}; it should hold {kind}")
-    if timed:
-        values = pc.cast(pc.cast(values, pa.timestamp("ms"), safe=False), pa.int64())
-    found: NDArray[np.int64] = numbers(values, 0, np.int64)
-    return found
+    if not timed:
+        return numbers(values, 0, np.int64)
+    if pa.types.is_date(values.type):
+        values = pc.cast(values, pa.timestamp("ms"))
+    finer = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[values.type.unit]
+    found = numbers(pc.cast(values, pa.int64()), 0, np.int64)
+    if finer < 1:
+        return found * 1_000
+    # An event half a millisecond before a finer time is before it; one at the same millisecond is not after it.
+    return found // int(finer) if down else -(-found // int(finer))
 
 
 def _parsed(path: Path, name: str, values: Any, first: int) -> Any:
     texts = pl.Series(name, values.to_pylist(), pl.String)
-    times = texts.str.to_datetime(time_unit="ms", time_zone="UTC", strict=False)
+    times = texts.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
     if times.null_count():
         at = int(times.is_null().arg_max() or 0)
         raise HistoryError(f"spine {path}: row {first + at + 1}: column {name!r} holds {texts[at]!r}, which is no time")

@@ -204,6 +204,17 @@ class Store(ABC):
     def scan(self, kind: str, name: str) -> dict[str, bytes]:
         """Every entity's value: for tools and tests, not for the hot path."""
 
+    def check_buckets(self, settle: bool = False) -> None:
+        """Whether `buckets` is what the namespace was written with; a store that lives in one process knows it is.
+
+        Args:
+            settle: writes ours down where nothing is known yet.
+
+        Raises:
+            ValueError: it is another number: every key would be looked for in the wrong place.
+        """
+        return
+
     def close(self) -> None:
         """Lets go of connections."""
         return

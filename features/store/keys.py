@@ -23,6 +23,7 @@ class Keys:
         self._namespace, self._buckets = namespace, buckets
         self._prefixes = [f"{namespace}:{{b{bucket}}}:" for bucket in range(buckets)]
         self.names, self.layouts, self.clock = (f"{namespace}:{name}" for name in ("names", "layouts", "clock"))
+        self.meta = f"{namespace}:meta"
 
     def record(self, kind: str, name: str, entity: str) -> str:
         """Of a record."""

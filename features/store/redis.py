@@ -77,6 +77,24 @@ class RedisStore(Store):
         name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
         return f"{name}, a cluster of {len(servers)}" if self._link.sharded else name
 
+    def check_buckets(self, settle: bool = False) -> None:
+        """Compares our number of buckets with that of the namespace: with another, every key would be somewhere else.
+
+        Args:
+            settle: writes ours down where the namespace has none yet, as a worker does.
+
+        Raises:
+            ValueError: they differ.
+            StoreUnavailable: no answer.
+        """
+        if settle:
+            self._link.ask([("HSETNX", self._keys.meta, "buckets", self.buckets)])
+        (held,) = self._link.ask([("HGET", self._keys.meta, "buckets")])
+        if held is not None and int(held) != self.buckets:
+            raise ValueError(
+                f"the namespace was written with store.buckets = {int(held)}, not {self.buckets}; set it to that"
+            )
+
     def key(self, kind: str, name: str, entity: str) -> str:
         """The Redis key of a record."""
         return self._keys.record(kind, name, entity)

@@ -1,6 +1,6 @@
 """What a customer orders: how often, how much, at what rhythm."""
 
-from features.aggregations import Count, Decayed, Gap, Last, Max, Mean, Min, Span, Sum, Tiles
+from features.aggregations import Count, Decayed, Gap, Last, Max, Mean, Min, Span, Sum, Tiles, WideTiles
 from features.aggregations.base import DAY_MS
 from features.derived import Difference, Ratio
 from features.rows import OrderKind
@@ -40,7 +40,7 @@ VIEW = View(
             tile_ms=FORTNIGHT_MS,
             small=True,
         ),
-        Tiles(
+        WideTiles(
             "spend_lately",
             "money ordered, less cancelled and returned",
             PLACED,

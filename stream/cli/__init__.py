@@ -12,9 +12,11 @@ from rich.console import Console
 
 from features.errors import ViewError
 from stream.cli.config import config
+from stream.cli.deadletters import dead_letters
 from stream.cli.demo import demo
 from stream.cli.features import features
 from stream.cli.importing import import_
+from stream.cli.lag import lag
 from stream.cli.models import models
 from stream.cli.parity import parity
 from stream.cli.record import record
@@ -42,6 +44,8 @@ app.command()(record)
 app.command("import")(import_)
 app.command()(watch)
 app.command()(parity)
+app.command()(lag)
+app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(topics, name="topics")
 app.add_typer(features, name="features")
 app.add_typer(models, name="models")

@@ -41,7 +41,10 @@ def parity(
 
     The worker logs a share of its vectors (setting feature_log.share) with the offsets that they reflect. This command
     folds the events anew up to those offsets and tells for each feature how many values match, differ, are missing
-    (the engine had none) or extra (the engine had one too many).
+    (the engine had none) or extra (the engine had one too many). With every vector logged, an entity whose newest event
+    is in no vector is missing, too; gaps before it are not seen. Vectors of erased entities, and of other versions of
+    the features, are counted and not checked. What was known beside the events, such as lead times, is taken from the
+    log. The topic keeps all vectors for a week, and then the last of each entity.
 
     Exit codes: 0 all match, 1 something differs or nothing was logged, 2 it could not be checked.
 
@@ -53,7 +56,7 @@ def parity(
 
         tidecast parity --replay --orders 3000 --json parity.json
     """
-    from stream.parity import check, read_vectors, vectors_in
+    from stream.parity import Logged, check, read_vectors, vectors_in
 
     console = Console(stderr=True)
     if replay:
@@ -61,7 +64,7 @@ def parity(
     else:
         settings = loaded(config, flags, bootstrap).settings
         with console.status("reading vectors …") as status:
-            logged = list(read_vectors(settings) if vectors is None else vectors_in(vectors))
+            logged = read_vectors(settings) if vectors is None else Logged(list(vectors_in(vectors)))
             report = check(settings, logged, events, partitions, lambda step: status.update(f"{step} …"))
     _tell(report)
     if json is not None:
@@ -80,7 +83,7 @@ def _from_nothing(orders: int, console: Console) -> Report:
 
     def compare(settings: Settings, events: Path) -> None:
         with console.status("reading vectors …") as status:
-            logged = list(read_vectors(settings))
+            logged = read_vectors(settings)
             reports.append(check(settings, logged, events, None, lambda step: status.update(f"{step} …")))
 
     options = DemoOptions(orders, speed=0, seed=7, headless=True, json=None, cache=_CACHE)
@@ -99,5 +102,9 @@ def _tell(report: Report) -> None:
     console.print(table)
     told = ", ".join(f"{n:,} {outcome}" for outcome, n in report.counts.items())
     console.print(f"{report.vectors:,} vectors: {told}", highlight=False)
+    if report.unchecked:
+        console.print(
+            f"{report.unchecked:,} more were not checked: of erased entities, or of other features than these"
+        )
     for example in report.examples[:5]:
         console.print_json(data=example)

@@ -64,6 +64,10 @@ def run(
             "start one (`tidecast up` has one built in) "
             "or set store.url"
         ) from error
+    try:
+        store.check_buckets(settle=True)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     metrics = Metrics()
     worker = Worker(settings, models, store, metrics)
     if settings.metrics.port:

@@ -29,6 +29,10 @@ def opened(stored: StoreSettings) -> Iterator[Store]:
     except (StoreUnavailable, ValueError) as error:
         raise _unreachable(stored, error) from error
     try:
+        try:
+            store.check_buckets()
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         yield store
     except StoreUnavailable as error:
         raise _unreachable(stored, error) from error

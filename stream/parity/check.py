@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -23,15 +24,35 @@ Progress = Callable[[str], None]
 _DECODER = msgspec.json.Decoder(FeatureVector)
 
 
-def read_vectors(settings: Settings) -> Iterator[FeatureVector]:
-    """All vectors on the topic `feature-log`; tombstones are passed over."""
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What was logged: vectors, and the keys of entities that have been erased since (`tidecast features forget`)."""
+
+    vectors: list[FeatureVector]
+    erased: frozenset[str] = frozenset()
+
+
+def read_vectors(settings: Settings) -> Logged:
+    """All vectors on the topic `feature-log`.
+
+    Raises:
+        UsageError: a record is no feature vector.
+    """
     reader = TopicReader(settings.kafka, [FEATURE_LOG.name])
+    vectors, erased = [], set()
     try:
         for record in reader.read_to_end(600.0):
-            if record.value() is not None:
-                yield _DECODER.decode(record.value())
+            if record.value() is None:
+                erased.add((record.key() or b"").decode(errors="replace"))
+                continue
+            try:
+                vectors.append(_DECODER.decode(record.value()))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                at = f"{record.topic()}[{record.partition()}] offset {record.offset()}"
+                raise UsageError(f"{at} is no feature vector: {error}") from error
     finally:
         reader.close()
+    return Logged(vectors, frozenset(erased))
 
 
 def vectors_in(path: Path) -> Iterator[FeatureVector]:
@@ -51,7 +72,7 @@ def vectors_in(path: Path) -> Iterator[FeatureVector]:
 
 def check(
     settings: Settings,
-    vectors: list[FeatureVector],
+    logged: Logged,
     events: Path | None,
     partitions: int | None = None,
     progress: Progress = lambda step: None,
@@ -60,16 +81,17 @@ def check(
 
     Args:
         settings: the worker's: its buckets and its horizon of duplicates decide which events counted.
-        vectors: what was logged.
+        logged: what was logged. Vectors of entities that were erased, and those that another version of the features
+            made, cannot be recomputed: they are counted as unchecked.
         events: an event log that was replayed onto empty topics; None: what is on the input topics.
         partitions: of the topics it was replayed to; asked of the broker where None.
         progress: told each step.
 
     Raises:
-        UsageError: the vectors are of a model or of features that are not these.
+        UsageError: the events cannot be read.
     """
     manifests = {name: model.manifest for name, model in load_models(settings.models).items()}
-    _check_reads(manifests, vectors)
+    vectors = [v for v in logged.vectors if v.key not in logged.erased and _is_ours(manifests, v)]
     keys = {(v.entity, v.key) for v in vectors}
     progress(f"reading events for {len(vectors):,} vectors")
 
@@ -80,7 +102,9 @@ def check(
         rows = rows_from_kafka(settings, wanted)
     else:
         rows = rows_from_log(events, partitions or _partitions(settings), settings, wanted)
-    return compare_with(rows, vectors, manifests, progress)
+    report = compare_with(rows, vectors, manifests, progress, logged.erased)
+    report.unchecked = len(logged.vectors) - len(vectors)
+    return report
 
 
 def compare_with(
@@ -88,6 +112,7 @@ def compare_with(
     vectors: Sequence[FeatureVector],
     manifests: Mapping[str, Manifest],
     progress: Progress = lambda step: None,
+    erased: Collection[str] = (),
 ) -> Report:
     """Recomputes vectors from rows that have been read, and compares.
 
@@ -96,6 +121,7 @@ def compare_with(
         vectors: logged ones.
         manifests: of the models, by name.
         progress: told each step.
+        erased: entities that nothing is missing of.
     """
     report = Report()
     by_model: dict[str, list[FeatureVector]] = defaultdict(list)
@@ -110,21 +136,14 @@ def compare_with(
             report.add(done, vector)
     if vectors and all(v.share >= 1.0 for v in vectors):
         for model in manifests:
-            report.unlogged((model, key) for key in _unlogged(model, by_model[model], rows))
+            report.unlogged((model, key) for key in _unlogged(model, by_model[model], rows) if key not in erased)
     return report
 
 
-def _check_reads(manifests: Mapping[str, Manifest], vectors: Sequence[FeatureVector]) -> None:
-    for v in vectors:
-        if v.model not in manifests:
-            raise UsageError(f"a vector is of model {v.model!r}; the registry has {sorted(manifests)}")
-        reads = manifests[v.model].reads
-        if v.reads != reads:
-            changed = sorted(name for name in v.reads.keys() | reads.keys() if v.reads.get(name) != reads.get(name))
-            raise UsageError(
-                f"vectors of {v.model} {v.version} read {changed} in another way than the views do now; "
-                "check them with the version that made them"
-            )
+def _is_ours(manifests: Mapping[str, Manifest], vector: FeatureVector) -> bool:
+    """Whether the vector was read in the way that the features are read now."""
+    manifest = manifests.get(vector.model)
+    return manifest is not None and vector.reads == manifest.reads
 
 
 def _partitions(settings: Settings) -> int:

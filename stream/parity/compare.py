@@ -32,12 +32,14 @@ class Report:
         views: values by outcome, by view and feature. Missing: the engine had none, but there is one; extra: the
             engine had one, but there is none.
         examples: the first that differ.
+        unchecked: vectors beside these that cannot be recomputed.
     """
 
     vectors: int = 0
     counts: dict[Outcome, int] = field(default_factory=_counts)
     views: dict[str, dict[str, dict[Outcome, int]]] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    unchecked: int = 0
 
     @property
     def good(self) -> bool:
@@ -47,7 +49,9 @@ class Report:
     def add(self, done: Recomputed, vector: str) -> None:
         """Takes in one vector."""
         self.vectors += 1
-        same = True
+        same = done.as_of_ms == done.logged.as_of_ms
+        if not same:
+            self._note(done, "as_of_ms")
         for feature in done.logged.values.keys() | done.values.keys():
             told = compare(done.logged.values.get(feature, []), done.values.get(feature, []))
             counts = self.views.setdefault(view_of(vector, feature), {}).setdefault(feature, _counts())
@@ -90,7 +94,13 @@ class Report:
         """For `--json`."""
         views = {v: dict(sorted(features.items())) for v, features in sorted(self.views.items())}
         counts = {str(outcome): n for outcome, n in self.counts.items()}
-        return {"vectors": self.vectors, **counts, "views": views, "examples": self.examples}
+        return {
+            "vectors": self.vectors,
+            **counts,
+            "views": views,
+            "unchecked": self.unchecked,
+            "examples": self.examples,
+        }
 
 
 def compare(logged: Sequence[Value], recomputed: Sequence[Value]) -> list[Outcome]:

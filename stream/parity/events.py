@@ -6,6 +6,7 @@ orders, by the worker's own repartition.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +32,8 @@ from stream.source import TopicReader
 from stream.topology import CLICKS, DEAD_LETTERS, DEMAND, INVENTORY, ORDERS
 
 _CHUNK = 20_000
-#: No clock here: what came from the future was refused when it came, and is among the dead letters.
-_NEVER_MS = 2**62
+#: From Kafka no clock is asked: what came from the future was refused when it came, and is among the dead letters.
+_NEVER_MS = 2**61
 EVENTS = (ORDERS.name, CLICKS.name, INVENTORY.name)
 Place = tuple[str, int, int]
 
@@ -140,7 +141,8 @@ def rows_from_log(
         settings: the worker's.
         wanted: of entity type and key, whether its rows are kept.
     """
-    return rows_of_records(placed(read_records(directory, EVENTS), partitions), partitions, settings, wanted)
+    records = placed(read_records(directory, EVENTS), partitions)
+    return rows_of_records(records, partitions, settings, wanted, now_ms=time.time_ns() // 1_000_000)
 
 
 def rows_from_kafka(settings: Settings, wanted: Callable[[str, str], bool]) -> EventRows:
@@ -171,6 +173,7 @@ def rows_of_records(
     settings: Settings,
     wanted: Callable[[str, str], bool],
     refused: frozenset[Place] = frozenset(),
+    now_ms: int = _NEVER_MS,
 ) -> EventRows:
     """The rows of records of the input topics.
 
@@ -180,18 +183,23 @@ def rows_of_records(
         settings: the worker's.
         wanted: of entity type and key, whether its rows are kept.
         refused: places of records that became dead letters.
+        now_ms: what lies further ahead than worker.max_future_skew_ms is left out.
     """
     buckets = settings.store.buckets
     ownership = Ownership(buckets, settings.worker.duplicate_horizon)
     for topic in EVENTS:
         for p in range(partitions):
             ownership.take((topic, p), 0, [Fence(None, 1)] * buckets)
-    decoder, metrics, ids = Decoder(_NEVER_MS, settings.worker.max_record_bytes), Metrics(), IdCache()
+    decoder, metrics, ids = (
+        Decoder(settings.worker.max_future_skew_ms, settings.worker.max_record_bytes),
+        Metrics(),
+        IdCache(),
+    )
     found, collected = EventRows(), defaultdict[str, _Collected](_Collected)
     source = iter(records)
     while chunk := list(islice(source, _CHUNK)):
         good = [r for r in chunk if not refused or (r.topic(), r.partition(), r.offset()) not in refused]
-        batch = drop_duplicates(decoder.decode(good, 0), ownership, metrics)
+        batch = drop_duplicates(decoder.decode(good, now_ms), ownership, metrics)
         found.events += sum(len(d.events) for d in batch.topics.values())
         for topic, decoded in _with_demand(batch):
             for feed in feeds_of(decoded, ids):

@@ -32,6 +32,7 @@ class Recomputed:
 
     logged: FeatureVector
     values: Values
+    as_of_ms: int
 
 
 def _assemble(vector: str, table: EntityTable, slots: Slots, as_of_ms: Times, logged: Sequence[FeatureVector]) -> Any:
@@ -58,7 +59,9 @@ def recompute(vectors: Sequence[FeatureVector], vector: str, events: EventRows) 
         table = _states(part, events)
         slots = table.slots_of([str(i) for i in range(len(part))])
         rows = _assemble(vector, table, slots, np.array([v.as_of_ms for v in part], np.int64), part)
-        out += [Recomputed(v, values_of(rows, i)) for i, v in enumerate(part)]
+        read = views_read(list(part[0].reads))
+        newest = np.maximum.reduce([table.records[view]["event_time_ms"][slots] for view in read]).tolist()
+        out += [Recomputed(v, values_of(rows, i), newest[i]) for i, v in enumerate(part)]
     return out
 
 

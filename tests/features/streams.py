@@ -17,7 +17,7 @@ from features.aggregations import Aggregation
 from features.aggregations.base import DAY_MS, HOUR_MS
 from features.ids import hash64
 from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind, Rows, rows_of
-from features.view import REPARTITIONED, View
+from features.view import View
 
 #: An ordinary Monday, 00:00 UTC.
 START_MS = 18_267 * DAY_MS
@@ -152,12 +152,14 @@ def alone(aggregation: Aggregation, stream: str) -> View:
 def living(view: View, events: Sequence[Event], as_of_ms: int) -> list[Event]:
     """What an entity's record is made of at `as_of_ms`: the events since it last began anew, none once it has expired.
 
-    The events are those of one entity in order of arrival. On a repartitioned stream records do not begin anew.
+    The events are those of one entity in order of arrival. One that is older than the newest by more than the time to
+    live is of an earlier life, and too late.
     """
     newest, held = 0, list[Event]()
     for event in events:
-        expired = bool(held) and event.time_ms - newest > view.ttl_ms
-        if expired and view.stream not in REPARTITIONED:
+        if newest and newest - event.time_ms > view.ttl_ms:
+            continue
+        if held and event.time_ms - newest > view.ttl_ms:
             held = []
         held.append(event)
         newest = max(newest, event.time_ms)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,9 +173,17 @@ def test_many_keys_and_all_views_are_one_round_trip_in_order(store: Counting) ->
     assert client(store).get_many("customer", [], as_of_ms=START_MS) == []
 
 
-def test_the_matrix_has_nan_where_nothing_is_or_has_expired(store: Counting) -> None:
+def test_the_matrix_has_what_a_model_is_fed_where_nothing_is_or_has_expired(store: Counting) -> None:
     columns = ["bought__orders", "seen__n", "seen__page_first_age_days"]
     matrix = client(store).matrix("customer", ["a", "nobody", "b"], columns, START_MS + int(10.5 * DAY_MS))
+    np.testing.assert_array_equal(matrix.values, [[1, 2, 10.5], [0, 0, np.nan], [0, 0, np.nan]])
+    assert matrix.status.tolist() == [["fresh", "stale"], ["missing", "missing"], ["missing", "expired"]]
+
+
+def test_the_matrix_has_nan_there_if_it_is_asked_to(store: Counting) -> None:
+    columns = ["bought__orders", "seen__n", "seen__page_first_age_days"]
+    at = START_MS + int(10.5 * DAY_MS)
+    matrix = client(store).matrix("customer", ["a", "nobody", "b"], columns, at, absent="nan")
     assert store.loads == 1
     nan = np.nan
     np.testing.assert_array_equal(matrix.values, [[1, 2, 10.5], [nan, nan, nan], [nan, nan, nan]])
@@ -194,7 +203,7 @@ def test_matrix_and_get_many_agree_for_every_shipped_view(buckets: int) -> None:
     for entity in {view.entity for view in discover().values()}:
         keys, at = [f"e{n}" for n in range(7)], START_MS + 20 * DAY_MS
         found = reader.get_many(entity, keys, as_of_ms=at)
-        matrix = reader.matrix(entity, keys, list(found[0].values), at)
+        matrix = reader.matrix(entity, keys, list(found[0].values), at, absent="nan")
         assert len(matrix.columns) > 10
         rows = [[one.values.get(column, np.nan) for column in matrix.columns] for one in found]
         np.testing.assert_array_equal(matrix.values, rows)
@@ -336,3 +345,16 @@ def test_the_document_runs() -> None:
     )
     assert done.attempted > 5
     assert done.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda c: c.get_many("customer", "42"), "keys are texts, and several"),
+        (lambda c: c.get_many("customer", [42]), "keys are texts, and several"),
+        (lambda c: c.get("customer", "42", views="seen"), "views are several"),
+    ],
+)
+def test_what_looks_right_and_is_not_is_told(store: Counting, ask: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ask(client(store))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,12 @@ VIEWS = sorted(discover().values(), key=lambda view: view.name)
 CUSTOMERS = ["a", "b", "ünï ☕", "17"]
 ITEMS = ["w:A", "w:B", "w:A:B"]
 every_view = pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
+
+
+@pytest.fixture(autouse=True)
+def _events_may_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up streams with pauses around a time to live reach into the future; one test asks about that."""
+    monkeypatch.setattr("features.eventlog._MAX_SKEW_MS", 10**12)
 
 
 def _order(random: Random, base: dict[str, Any]) -> Any:
@@ -360,3 +367,58 @@ def test_the_command_says_what_to_put_right(
         command(**given_, out=tmp_path / "rows.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["orders.jsonl", "spine.parquet"]
     assert capsys.readouterr() == ("", ""), "no bar where nobody looks"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"event_time_ms": 4 * 10**12},
+            r"record 2: column 'event_time_ms' holds 4000000000000, which is not from 1000",
+        ),
+        ({"event_time_ms": 5}, "record 2: column 'event_time_ms' holds 5"),
+        ({"lines": []}, "record 2: column 'lines' holds 0 order lines"),
+        ({"quantity": -1.0}, "record 2: column 'lines.quantity' holds -1.0"),
+        ({"quantity": 2e9}, "record 2: column 'lines.quantity' holds 2000000000.0"),
+        ({"discount": 1.5}, "record 2: column 'lines.discount' holds 1.5"),
+    ],
+)
+def test_what_the_live_worker_would_refuse_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("features.eventlog._MAX_SKEW_MS", 300_000)
+    line = {"sku": "A", "quantity": 1.0, "unit_price": 2.0, "discount": 0.0}
+    order = {"type": "order_placed", "event_time_ms": 10**12, "order_id": "1", "location": "w", "customer_id": "c"}
+    of_line = {name: value for name, value in change.items() if name in line}
+    rest = {name: value for name, value in change.items() if name not in line}
+    orders = [order | {"event_id": "1", "lines": [line]}, order | {"event_id": "2", "lines": [line | of_line]} | rest]
+    (tmp_path / "orders.jsonl").write_text("".join(json.dumps(o) + "\n" for o in orders))
+    (tmp_path / "spine.csv").write_text("customer,as_of_ms\nc,1500000000000\n")
+    views = tuple(view for view in VIEWS if view.name == "customer_orders")
+    with pytest.raises(EventLogError, match=message):
+        history(tmp_path, tmp_path / "spine.csv", tmp_path / "out.parquet", Asked(views))
+
+
+def test_the_log_is_not_overwritten(tmp_path: Path) -> None:
+    write_topic(tmp_path, "orders", topic_events("orders", 5, 1))
+    (tmp_path / "spine.csv").write_text("customer,as_of_ms\nc,1500000000000\n")
+    views = tuple(view for view in VIEWS if view.name == "customer_orders")
+    with pytest.raises(HistoryError, match="the log's own file of topic 'orders'"):
+        history(tmp_path, tmp_path / "spine.csv", tmp_path / "orders.parquet", Asked(views))
+
+
+@pytest.mark.parametrize(("include_equal", "seen"), [(False, 1), (True, 1)])
+def test_a_time_between_two_milliseconds_sees_what_is_before_it(tmp_path: Path, include_equal: bool, seen: int) -> None:
+    when = 1_300_000_000_000
+    order = {"type": "order_placed", "order_id": "1", "location": "w", "customer_id": "c"}
+    line = {"sku": "A", "quantity": 1.0, "unit_price": 2.0, "discount": 0.0}
+    orders = [order | {"event_id": str(i), "event_time_ms": when + i, "lines": [line]} for i in range(2)]
+    (tmp_path / "orders.jsonl").write_text("".join(json.dumps(o) + "\n" for o in orders))
+    spine = pl.DataFrame({"customer": ["c"], "as_of": [when * 1000 + 500]}).with_columns(
+        pl.col("as_of").cast(pl.Datetime("us", "UTC"))
+    )
+    spine.write_parquet(tmp_path / "spine.parquet")
+    views = tuple(view for view in VIEWS if view.name == "customer_orders")
+    asked = Asked(views, include_equal=include_equal)
+    history(tmp_path, tmp_path / "spine.parquet", tmp_path / "out.parquet", asked)
+    assert pl.read_parquet(tmp_path / "out.parquet")["customer_orders__orders"].to_list() == [seen]

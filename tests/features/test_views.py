@@ -168,13 +168,34 @@ def test_an_event_later_than_the_time_to_live_begins_anew() -> None:
     assert counted(view, [0, 1, ttl + 1]) == 3
     assert counted(view, [0, 1, ttl + 2]) == 1
     assert counted(view, [0, ttl + 1, 2 * ttl + 1, 2 * ttl + 1]) == 3
-    assert counted(view, [0, ttl + 1, 0, 1]) == 3, "what comes late is not the newest: it counts in the record at hand"
+    assert counted(view, [0, ttl + 1, 1]) == 2, "what comes late is not the newest: it counts in the record at hand"
+    assert counted(view, [0, ttl + 1, 0, 1]) == 2, "but not if it is of an earlier life"
     assert counted(view, [0, ttl + 1, 2 * ttl + 2]) == 1
 
 
-def test_records_of_a_repartitioned_stream_do_not_begin_anew_but_expire() -> None:
+def test_rows_of_an_earlier_life_are_counted_as_too_late() -> None:
+    view = View("v", "orders", "", (Count("n", "", (0,)),), ttl_days=2)
+    records = view.empty(2)
+    events = [Event(0, START_MS + t * DAY_MS) for t in (0, 5, 1, 9, 2, 9)]
+    assert view.fold(records, np.array([0, 0, 0, 1, 1, 1]), rows("orders", events)) == 2
+    assert records["n.n"].tolist() == [1, 2]
+    assert records["version"].tolist() == [1, 2]
+
+
+def test_a_returning_entity_costs_what_its_batch_has_not_what_the_table_has() -> None:
+    """Only the records of the batch are looked at, however many others there are."""
+    view = View("v", "orders", "", (Count("n", "", (0,)),), ttl_days=2)
+    records = view.empty(100_000)
+    records["event_time_ms"][1:] = -7  # nobody's business
+    view.fold(records, np.array([0]), rows("orders", [Event(0, START_MS)]))
+    view.fold(records, np.array([0]), rows("orders", [Event(0, START_MS + 9 * DAY_MS)]))
+    assert records["n.n"][0] == 1
+    assert (records["event_time_ms"][1:] == -7).all()
+
+
+def test_records_of_a_repartitioned_stream_begin_anew_and_expire() -> None:
     view = View("v", "demand", "", (Count("n", "", (0,)),), ttl_days=2)
-    assert counted(view, [0, 2 * DAY_MS + 1]) == 2
+    assert counted(view, [0, 2 * DAY_MS + 1]) == 1
     assert read(view, [Event(0, START_MS)], START_MS + 2 * DAY_MS + 1)["n"] == 0
 
 

@@ -1,13 +1,15 @@
-"""Apache Kafka itself, as a local process, in place of the embedded broker; worker settings are the defaults."""
+"""Apache Kafka itself, in place of the embedded broker; worker settings are the defaults."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shutil
-import socket
 import subprocess
+import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,76 +18,52 @@ from typing import Any
 import jsonschema
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.admin import create_topics
-from stream.embedded import Embedded, free_port, wait_for
+from stream.embedded import wait_for
 from stream.eventlog import read_records
+from stream.localkafka import LocalKafka
 from stream.source import TopicReader
 from stream.topology import DEAD_LETTERS, DEMAND, PUBLISHED
+from tests.brokers import Broker, Guarantee
 from tests.support import Shop, differing, folded_from_log
 
 ROOT = Path(__file__).parents[2]
-KAFKA = ROOT / "deploy" / "kafka" / "kafka"
 OUTPUTS = [t.name for t in (DEMAND, *PUBLISHED)]
 #: Broken JSON, and bytes that do not compress: as large as Kafka takes; the dead letter is larger.
 POISON = [("clicks", b"1", b"{not json"), ("clicks", b"1", random.Random(5).randbytes(1_048_400))]
 
-MISSING = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
-REQUIRED = os.environ.get("TIDECAST_REQUIRE_KAFKA") == "1"
-needs_kafka = pytest.mark.skipif(
-    bool(MISSING) and not REQUIRED,
-    reason=f"Apache Kafka needs Java 17 and Maven, and there is no {' and no '.join(MISSING)}",
-)
-
-
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(KAFKA), *arguments]
-    env = {**os.environ, **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
-
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an Apache Kafka of this module's own."""
-    directory, port = tmp_path_factory.mktemp("kafka"), str(free_port())
-    try:
-        started = _run("start", str(directory), port)
-        if started.returncode == 2 and not REQUIRED:
-            pytest.skip(started.stderr.strip())  # such as a Java that is too old
-        assert started.returncode == 0, started.stderr
-        yield f"127.0.0.1:{port}"
-    finally:
-        _run("stop", str(directory))
+def apache(kafka: Broker) -> Broker:
+    """The session's broker, if it is one that hides aborted records."""
+    kafka.require(Guarantee.APACHE, Guarantee.ISOLATION)
+    return kafka
 
 
 class ApacheShop(Shop):
-    """A shop on a broker from outside, with a store of its own and none of the embedded broker's settings."""
+    """A shop on the session's broker and store, begun anew, with none of the embedded broker's settings."""
 
-    def __init__(self, directory: Path, bootstrap_servers: str) -> None:
+    def __init__(self, directory: Path, broker: Broker, store_url: str) -> None:
         super().__init__(directory)
-        self._services = Embedded(broker=False)
-        self._bootstrap_servers = bootstrap_servers
+        self._broker = broker
+        store = {"TIDECAST_STORE__URL": store_url, "TIDECAST_STORE__NAMESPACE": "apache-kafka"}
+        self.environment = {**os.environ, **broker.environment, **store}
 
     def __enter__(self) -> ApacheShop:
-        self._services.__enter__()
-        try:
-            self.environment = {
-                **os.environ,
-                "TIDECAST_KAFKA__BOOTSTRAP_SERVERS": self._bootstrap_servers,
-                "TIDECAST_STORE__URL": self._services.store_url,
-            }
-            create_topics(self.settings.kafka, self._partitions)
-        except BaseException:
-            self._services.close()
-            raise
+        self._broker.clean()
+        create_topics(self.settings.kafka, self._partitions)
         return self
 
 
 @pytest.fixture(scope="module")
-def shop(events: Path, broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheShop]:
+def shop(
+    apache: Broker, redis_url: str, events: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApacheShop]:
     """A shop after all events and two broken records; its worker ended by SIGTERM."""
-    with ApacheShop(tmp_path_factory.mktemp("shop"), broker) as shop:
+    with ApacheShop(tmp_path_factory.mktemp("shop"), apache, redis_url) as shop:
         shop.produce([*((r.topic, r.key, r.value) for r in read_records(events)), *POISON])
         worker = shop.start_worker()
         shop.wait_until_done(120)
@@ -93,7 +71,6 @@ def shop(events: Path, broker: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield shop
 
 
-@needs_kafka
 @pytest.mark.timeout(420)
 def test_every_order_line_gives_exactly_one_demand_record(shop: ApacheShop, events: Path) -> None:
     orders = pl.read_parquet(events / "orders.parquet")
@@ -102,23 +79,19 @@ def test_every_order_line_gives_exactly_one_demand_record(shop: ApacheShop, even
     assert Counter(json.loads(r.value())["event_id"] for r in shop.read("demand")) == expected
 
 
-@needs_kafka
 def test_every_customer_has_a_reorder_score(shop: ApacheShop, events: Path) -> None:
     customers = set(pl.read_parquet(events / "orders.parquet")["customer_id"].drop_nulls())
     assert {r.key().decode() for r in shop.read("reorder-scores")} == customers
 
 
-@needs_kafka
 def test_features_are_what_the_log_folds_to(shop: ApacheShop, events: Path) -> None:
     assert differing(shop.features(), folded_from_log(events)) == {}
 
 
-@needs_kafka
 def test_broken_records_are_the_only_dead_letters(shop: ApacheShop) -> None:
     assert Counter((r.key(), r.value()) for r in shop.read("dead-letters")) == Counter(p[1:] for p in POISON)
 
 
-@needs_kafka
 def test_a_topic_that_ends_in_a_transaction_marker_is_read_to_its_end(shop: ApacheShop) -> None:
     """The marker takes an offset, and is no record. The worker is gone: the catalog is ours."""
     kafka = shop.settings.kafka
@@ -151,14 +124,13 @@ def _kcat(broker: str, topic: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.split("\n") if line]  # splitlines() knows more line ends than kcat
 
 
-@needs_kafka
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="there is no kcat; install it (Debian: apt install kcat)")
 @pytest.mark.parametrize("topic", OUTPUTS)
-def test_kcat_reads_records_that_follow_their_published_schema(shop: ApacheShop, broker: str, topic: str) -> None:
+def test_kcat_reads_records_that_follow_their_published_schema(shop: ApacheShop, apache: Broker, topic: str) -> None:
     """Each record of each output topic, read by a client that is not ours; of dead letters, the headers."""
     schema = json.loads((ROOT / "docs" / "schemas" / f"{topic}.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
-    records = _kcat(broker, topic)
+    records = _kcat(apache.bootstrap, topic)
     assert len(records) == len(shop.read(topic))
     if topic != "supply-alerts":
         assert records
@@ -168,47 +140,71 @@ def test_kcat_reads_records_that_follow_their_published_schema(shop: ApacheShop,
         validator.validate(headers if topic == DEAD_LETTERS.name else json.loads(record["payload"]))
 
 
-# --- the script itself ---------------------------------------------------------------------------------------
+# --- three brokers ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gone", ["java", "mvn"])
-def test_start_says_what_is_missing(tmp_path: Path, gone: str) -> None:
-    """A PATH with all that the script uses, but one."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name in ("bash", "dirname", "sed", "head"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    for name in {"java", "mvn"} - {gone}:
-        (tools / name).write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n")
-        (tools / name).chmod(0o755)
-    done = _run("start", str(tmp_path / "kafka"), PATH=str(tools))
-    assert done.returncode == 2
-    assert f"there is no {gone}" in done.stderr
-    assert not (tmp_path / "kafka").exists()
+@pytest.fixture
+def three(kafka_cluster: Broker) -> Iterator[LocalKafka]:
+    """The cluster; whatever the test does to it is healed."""
+    try:
+        yield kafka_cluster.processes
+    finally:
+        kafka_cluster.processes.heal()
 
 
-@pytest.mark.parametrize("arguments", [[], ["start"], ["stop"], ["start", "x", "port"], ["restart", "x"]])
-def test_wrong_use_ends_with_2(arguments: list[str]) -> None:
-    assert _run(*arguments).returncode == 2
+def _leader_and_in_sync(admin: AdminClient, topic: str) -> tuple[int, set[int]]:
+    partition = admin.list_topics(topic, 10).topics[topic].partitions[0]
+    return partition.leader, set(partition.isrs)
 
 
-def test_help_tells_how(tmp_path: Path) -> None:
-    done = _run("--help")
-    assert done.returncode == 0
-    assert "kafka start DIR [PORT]" in done.stdout
+def _write(producer: Producer, topic: str, values: range) -> None:
+    for n in values:
+        producer.produce(topic, b"%d" % n)
+    assert producer.flush(60) == 0
 
 
-def test_stop_ends_no_process_that_it_did_not_start(tmp_path: Path) -> None:
-    """A process id that has been given to another process meanwhile: ours."""
-    (tmp_path / "kafka.pid").write_text(str(os.getpid()))
-    done = _run("stop", str(tmp_path))
-    assert done.returncode == 0
-    assert "none is running" in done.stdout
+def _read(bootstrap: str, topic: str, count: int) -> list[int]:
+    """As a member of a new group, which needs a coordinator."""
+    group = {"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest"}
+    with contextlib.closing(Consumer({**group, "group.protocol": "consumer"})) as consumer:
+        consumer.subscribe([topic])
+        found: list[int] = []
+        deadline = time.monotonic() + 60
+        while len(found) < count and time.monotonic() < deadline:
+            found += [int(r.value()) for r in consumer.consume(100, 0.2) if r.error() is None]
+        return found
 
 
-@needs_kafka
-def test_start_refuses_a_port_that_is_taken(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = _run("start", str(tmp_path / "kafka"), str(taken.getsockname()[1]))
-    assert done.returncode == 1
-    assert "already" in done.stderr
+@pytest.mark.timeout(300)
+def test_what_was_acknowledged_outlives_the_leader_that_acknowledged_it(three: LocalKafka) -> None:
+    """Its data is on two others; no other broker is asked to be there; the leader comes back and catches up."""
+    topic, client = f"t-{uuid.uuid4().hex}", {"bootstrap.servers": three.bootstrap}
+    admin = AdminClient(client)
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+    producer = Producer({**client, "enable.idempotence": True})
+    _write(producer, topic, range(10))
+    leader, in_sync = _leader_and_in_sync(admin, topic)
+    assert in_sync == {1, 2, 3}
+    three.kill(leader)
+    _write(producer, topic, range(10, 20))
+    successor, in_sync = _leader_and_in_sync(admin, topic)
+    assert successor != leader
+    assert in_sync == {1, 2, 3} - {leader}
+    assert _read(three.bootstrap, topic, 20) == list(range(20))
+    three.restart(leader)
+    wait_for(lambda: _leader_and_in_sync(admin, topic)[1] == {1, 2, 3}, 60, "a broker that caught up")
+
+
+@pytest.mark.timeout(300)
+def test_a_transaction_survives_a_broker_that_dies_in_the_middle(three: LocalKafka) -> None:
+    topic, client = f"t-{uuid.uuid4().hex}", {"bootstrap.servers": three.bootstrap}
+    admin = AdminClient(client)
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+    producer = Producer({**client, "transactional.id": topic})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    _write(producer, topic, range(10))
+    three.kill(_leader_and_in_sync(admin, topic)[0])
+    _write(producer, topic, range(10, 20))
+    producer.commit_transaction(60)
+    assert _read(three.bootstrap, topic, 20) == list(range(20))
