@@ -27,7 +27,7 @@ MAX_QUANTITY = 1e9
 MAX_AMOUNT = 1e11
 #: Event times reach to the year 2106: several are kept as whole seconds in four bytes.
 MAX_TIME_MS = 4_294_967_295_000
-MIN_TIME_MS = 1_000
+MIN_TIME_MS = 1
 
 Floats = Sequence[float] | NDArray[Any]
 

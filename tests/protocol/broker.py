@@ -60,7 +60,8 @@ def moves(setup: Setup, rules: Rules, world: World) -> Iterator[Move]:
     for txn in world.txns:
         yield from _transaction(world, txn)
     yield from _late_ends(world)
-    yield from _group(setup, world)
+    yield from _group(world)
+    yield from _crashes(setup, world)
     yield from _store(setup, world)
 
 
@@ -122,7 +123,7 @@ def _late_ends(world: World) -> Iterator[Move]:
             yield Move(f"the old EndTxn of worker {i + 1} arrives, for the transaction that is open now", after)
 
 
-def _group(setup: Setup, world: World) -> Iterator[Move]:
+def _group(world: World) -> Iterator[Move]:
     forced = world.owner < 0 or world.workers[world.owner].at == "down"
     if not forced and not world.left.rebalances:
         return
@@ -132,6 +133,9 @@ def _group(setup: Setup, world: World) -> Iterator[Move]:
         if worker.at != "down":
             told = f"rebalance: the partitions are worker {i + 1}'s; nobody knows yet"
             yield Move(told, spent._replace(owner=i, workers=unaware))
+
+
+def _crashes(setup: Setup, world: World) -> Iterator[Move]:
     if world.left.crashes:
         for i, worker in enumerate(world.workers):
             if worker.at not in ("down", "idle"):

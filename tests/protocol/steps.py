@@ -105,8 +105,7 @@ def _ready(setup: Setup, rules: Rules, world: World, i: int) -> Iterator[Move]:
         yield Move("is asked for its partitions: " + told, after)
     if setup.evicts and any(worker.cache):
         yield Move("evicts what it has in memory", put(world, i, worker._replace(cache=(None,) * setup.entities)))
-    seen, believed = (world.store.fence, world.store.epoch), (worker.r, worker.epoch)
-    if rules.watch_fences and max(worker.done) < 0 and seen != believed:
+    if rules.watch_fences and max(worker.done) < 0 and not _fences_as_believed(world, worker):
         yield _conflict("looks at its fences: not where it left them", setup, rules, world, i)
 
 
@@ -127,9 +126,9 @@ def _fold_score_produce(setup: Setup, rules: Rules, world: World, i: int, batch:
     p, first, after = batch
     worker = world.workers[i]
     events = list(enumerate(inputs(setup, world, p)))[first:after]
-    if rules.fences_with_reads and any(setup.folds(p) and worker.cache[e] is None for _, (e, _) in events):
-        if (world.store.fence, world.store.epoch) != (worker.r, worker.epoch):
-            return _conflict("step 2: fence conflict", setup, rules, world, i)
+    reads = rules.fences_with_reads and any(setup.folds(p) and worker.cache[e] is None for _, (e, _) in events)
+    if reads and (world.store.fence, world.store.epoch) != (worker.r, worker.epoch):
+        return _conflict("step 2: fence conflict", setup, rules, world, i)
     cache = list(worker.cache)
     for offset, (entity, source) in events:
         if setup.folds(p):
@@ -179,6 +178,10 @@ def appended(world: World, i: int, entries: list[Entry]) -> World:
 def _done(worker: Worker, p: int, after: int) -> Offsets:
     """What the next commit says: K never goes back."""
     return changed(worker.done, p, max(after, worker.k[p]))
+
+
+def _fences_as_believed(world: World, worker: Worker) -> bool:
+    return (world.store.fence, world.store.epoch) == (worker.r, worker.epoch)
 
 
 def _same_fences(rules: Rules, world: World, worker: Worker, partitions: int, only: int | None = None) -> bool:

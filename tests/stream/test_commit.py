@@ -103,13 +103,13 @@ def test_the_six_steps_come_in_their_order(engine: Engine, steps: list[str]) -> 
     engine.commit.commit(lambda offsets: steps.append(f"offsets {sorted(offsets.items())}"))
     assert collapse(steps) == [
         "load",
+        "layouts",
+        "names",
+        "write",
         "produce demand",
         "produce reorder-scores",
         "produce next-best-offers",
         "produce dead-letters",
-        "layouts",
-        "names",
-        "write",
         "flush",
         "offsets [(('clicks', 0), 1), (('orders', 0), 1)]",
     ]

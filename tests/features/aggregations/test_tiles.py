@@ -137,7 +137,7 @@ def test_windows_add_up_beyond_what_one_tile_holds() -> None:
 def test_columns_are_named_in_the_largest_unit_and_say_their_tile_where_it_is_another() -> None:
     assert list(QUARTERS.describe()) == ["quarters_15m", "quarters_45m"]
     assert list(HOURS.describe()) == ["lines_1h", "lines_23h", "lines_1d"]
-    assert UNITS.describe()["units_28d"] == "units, last 28 d"
+    assert UNITS.describe()["units_28d"] == "units, last 28 d (exact to one tile of 1 d)"
     assert HOURS.describe()["lines_1d"] == "lines, last 1 d (exact to one tile of 1 h)"
     assert WEEKS.describe()["weeks_364d"] == "lines, last 364 d (exact to one tile of 7 d)"
 
