@@ -30,6 +30,7 @@ import msgspec
 
 from features.store import Record, Store, Write
 from features.store.base import bucket_of
+from stream import failpoints
 from stream.deadletter import headers_of
 from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
 from stream.duplicates import drop_duplicates
@@ -83,10 +84,15 @@ class Commit:
         """
         batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
         batch = drop_duplicates(batch, self._ownership, self._metrics)
+        failpoints.reach("decoded")
         folded = self._patiently(lambda: self._state.fold(batch, self._ownership))  # 2
+        failpoints.reach("folded")
         results = self._scoring.score(batch, folded, self._ownership, self._state)  # 3
+        failpoints.reach("scored")
         self._write(batch, folded, results)  # 4
+        failpoints.reach("written")
         self._produce(batch, results)  # 5
+        failpoints.reach("produced")
         self._uncommitted |= batch.next_offsets
 
     def commit(self, commit_offsets: Callable[[dict[Partition, int]], None]) -> None:
@@ -118,6 +124,7 @@ class Commit:
                 if publishable("orders", partition, offset):
                     produce(DEMAND.name, item_key(record).encode(), encode(record))
                     counts[DEMAND.name] = counts.get(DEMAND.name, 0) + 1
+        failpoints.reach("half-produced")
         for topic, key, scored in results.published:
             produce(topic, key.encode(), encode(scored))
             counts[topic] = counts.get(topic, 0) + 1
@@ -139,6 +146,7 @@ class Commit:
         self._patiently(self._state.register)
         self._patiently(lambda: self._store.remember_names(ids.pending()))
         ids.saved()
+        failpoints.reach("named")
         erasures = self._ownership.erasures
         writes = [
             Write(bucket, self._ownership.moves(batch.next_offsets, bucket), held, erasures.get(bucket))

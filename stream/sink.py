@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from stream import failpoints
 from stream.settings import KafkaSettings
 from stream.source import client_config
 
@@ -188,12 +189,15 @@ class TransactionalSink(Sink):
             TransactionFailed: it was not committed, or nobody knows.
         """
         self._begin()
+        failpoints.reach("committing")
         parts = [TopicPartition(topic, p, offset) for (topic, p), offset in offsets.items()]
         try:
             self._producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
+            failpoints.reach("offsets-sent")
             self._producer.commit_transaction(_END_S)
         except KafkaException as error:
             raise TransactionFailed(error.args[0].str()) from error
+        failpoints.reach("committed")
         self._open = False
 
     def abort(self) -> None:

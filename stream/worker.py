@@ -13,6 +13,7 @@ from typing import TypeVar
 from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
+from stream import failpoints
 from stream.commit import SCORE_TTL_MS, Commit
 from stream.deadletter import headers_of
 from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
@@ -209,9 +210,11 @@ class Worker:
             owned = self._ownership.take(partition, offset or 0, fences)
             begin[partition] = owned.begin
             log.info("owns %s[%d]: K=%s R=%s, begins at %d", *partition, offset, owned.folded_to, owned.begin)
+        failpoints.reach("claimed")
         return begin
 
     def _revoked(self, partitions: list[Partition]) -> None:
+        failpoints.reach("revoking")
         if not self._exactly_once:  # else the open transaction is of a generation that ends here: it is aborted
             self._commit_offsets()
         self._lost(partitions)
@@ -226,6 +229,7 @@ class Worker:
         cached, read K and R again."""
         assert self._source is not None
         log.warning("%s; reading K and R again", conflict)
+        failpoints.reach("recovering")
         self._state.forget()
         self._state.ids.save_again()
         self._commit.abandon()
