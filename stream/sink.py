@@ -35,6 +35,8 @@ def _config(kafka: KafkaSettings, linger_ms: int) -> dict[str, Any]:
     }
 
 
+#: What an abort tells of records that were on their way: that it has thrown them away.
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 #: Longest waits: for the broker to end what an earlier producer left open, and to end a transaction of ours.
 _INIT_S = 60.0
 _END_S = 30.0
@@ -61,7 +63,7 @@ class Sink:
         return Producer(self._config)
 
     def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None:
+        if error is not None and error.code() not in _PURGED:
             self._failed = f"{message.topic()}[{message.partition()}]: {error.str()}"
 
     def produce(
