@@ -15,7 +15,7 @@ from stream.errors import UsageError
 from stream.settings import KafkaSettings
 from stream.sink import MAX_RECORD_BYTES
 from stream.source import client_config
-from stream.topology import DEAD_LETTERS, TOPICS, Topic, partitions_of
+from stream.topology import CONSUMED, DEAD_LETTERS, TOPICS, Topic, partitions_of
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ def _wait_for_leaders(client: AdminClient, made: Mapping[str, int], timeout_s: f
 
 def _new_topic(topic: Topic, partitions: int, replication: int) -> Any:
     config = {"cleanup.policy": "compact"} if topic.compacted else {}
+    if topic in CONSUMED:
+        # Whether an event is of the future is then decided by the log, the same for every worker (stream.decode).
+        config["message.timestamp.type"] = "LogAppendTime"
     if topic.keep_days:
         config["min.compaction.lag.ms"] = str(topic.keep_days * 86_400_000)
     if topic is DEAD_LETTERS:

@@ -1,7 +1,11 @@
-"""Supply alerts: a small state machine an item, with hysteresis so that a risk at the threshold does not flap.
+"""Supply alerts: how serious an item's risk is, with hysteresis so that a risk at the threshold does not flap.
 
     resolved ──p ≥ 0.5──► raised ──p ≥ 0.8, or nothing on hand──► escalated
         ▲─────────────── p < 0.3 ────────────┴───────────────────────┘
+
+Between the thresholds the severity is that of a day before. It is looked up in the item's own features as of then, not
+in what was published: so severity is a function of features alone, and every run over the same events ends with the
+same alerts, however batches, topics and partitions came in between (docs/decisions/0013).
 
 Pure. An alert record is an upsert of the item's whole alert state; `sequence` counts its changes.
 """
@@ -12,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from stream.events import StockoutScore, SupplyAlert
+from stream.events import SourceOffset, StockoutScore, SupplyAlert
 
 RAISE_AT = 0.5
 ESCALATE_AT = 0.8
@@ -23,16 +27,21 @@ Status = Literal["raised", "escalated", "resolved"]
 
 
 class AlertState(msgspec.Struct, frozen=True):
-    """What is kept of an item's alert."""
+    """What is kept of an item's alert.
+
+    Args:
+        at: the input record at which it changed; None: a version of Tidecast wrote it that did not keep it.
+    """
 
     severity: Severity = "none"
     sequence: int = 0
     raised_at_ms: int = 0
     status: Status = "resolved"
+    at: SourceOffset | None = None
 
 
 def next_severity(severity: Severity, p_stockout: float, on_hand: float) -> Severity:
-    """The severity after a score.
+    """The severity after a risk, given the one before.
 
     >>> next_severity("none", 0.4, 5.0), next_severity("warning", 0.4, 5.0)
     ('none', 'warning')
@@ -46,33 +55,38 @@ def next_severity(severity: Severity, p_stockout: float, on_hand: float) -> Seve
     return severity
 
 
-def advance(state: AlertState, score: StockoutScore) -> tuple[AlertState, SupplyAlert | None]:
-    """The state after a score, and the alert to publish where it changed.
+def depends_on_before(p_stockout: float) -> bool:
+    """Whether the severity is that of the day before: nothing else decides.
 
-    A score without a known risk changes nothing.
+    >>> [depends_on_before(p) for p in (0.2, 0.4, 0.9)]
+    [False, True, False]
     """
-    if score.p_stockout is None or score.on_hand is None:
-        return state, None
-    severity = next_severity(state.severity, score.p_stockout, score.on_hand)
-    if severity == state.severity:
-        return state, None
+    return RESOLVE_BELOW <= p_stockout < ESCALATE_AT
+
+
+def advance(state: AlertState, score: StockoutScore, severity: Severity, at: SourceOffset) -> tuple[AlertState, bool]:
+    """The state after a score, and whether it changed.
+
+    Args:
+        state: before.
+        score: a score without a known risk changes nothing.
+        severity: of the item now.
+        at: the input record at which it is looked at.
+    """
+    if score.p_stockout is None or severity == state.severity:
+        return state, False
     raised_at = score.as_of_ms if state.severity == "none" else state.raised_at_ms
-    changed = AlertState(severity, state.sequence + 1, raised_at, _status(state.severity, severity))
-    return changed, _record(changed, score)
-
-
-def restate(state: AlertState, score: StockoutScore) -> SupplyAlert | None:
-    """The alert as it stands, with its sequence number: for a worker that cannot know whether it was published."""
-    return _record(state, score) if state.sequence and score.p_stockout is not None else None
+    return AlertState(severity, state.sequence + 1, raised_at, _status(state.severity, severity), at), True
 
 
 def _status(before: Severity, after: Severity) -> Status:
     if after == "none":
         return "resolved"
-    return "raised" if before == "none" else "escalated"
+    return "raised" if before == "none" else "escalated" if after == "critical" else "raised"
 
 
-def _record(after: AlertState, score: StockoutScore) -> SupplyAlert:
+def alert_of(state: AlertState, score: StockoutScore) -> SupplyAlert:
+    """The record of an alert as it stands."""
     assert score.p_stockout is not None
     return SupplyAlert(
         model=score.model,
@@ -84,10 +98,10 @@ def _record(after: AlertState, score: StockoutScore) -> SupplyAlert:
         location=score.location,
         sku=score.sku,
         name=score.name,
-        status=after.status,
-        severity=after.severity,
-        sequence=after.sequence,
-        raised_at_ms=after.raised_at_ms,
+        status=state.status,
+        severity=state.severity,
+        sequence=state.sequence,
+        raised_at_ms=state.raised_at_ms,
         p_stockout=score.p_stockout,
         on_hand=score.on_hand,
         days_of_cover=score.days_of_cover,

@@ -26,19 +26,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from features.store import Record, Store, Write
 from features.store.base import bucket_of
-from stream import failpoints
-from stream.deadletter import headers_of
+from stream import deadletter, failpoints
 from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
 from stream.duplicates import drop_duplicates
+from stream.events import SourceOffset
 from stream.fold import Folded, State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
+from stream.provenance import Touch, headers_of
 from stream.repartition import demand_of
-from stream.score import Results, Scoring
+from stream.results import Results, encode
+from stream.score import Scoring
 from stream.sink import Sink, TransactionalSink
 from stream.topology import DEAD_LETTERS, DEMAND
 
@@ -72,7 +72,6 @@ class Commit:
         self._scoring, self._sink, self._metrics = scoring, sink, metrics
         self._store: Store = state.store
         self._patiently = patiently
-        self._encode = msgspec.json.Encoder().encode
         self._uncommitted: dict[Partition, int] = {}
 
     def process(self, records: Sequence[RecordLike]) -> None:
@@ -85,15 +84,27 @@ class Commit:
         batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
         batch = drop_duplicates(batch, self._ownership, self._metrics)
         failpoints.reach("decoded")
-        folded = self._patiently(lambda: self._state.fold(batch, self._ownership))  # 2
+        results = Results()
+        alerting = self._scoring.alerting(batch, self._ownership, self._state, results)
+        passed = None if alerting is None else alerting.passed
+        folded = self._patiently(lambda: self._state.fold(batch, self._ownership, passed))  # 2
         failpoints.reach("folded")
-        results = self._scoring.score(batch, folded, self._ownership, self._state)  # 3
+        self._scoring.score(batch, folded, self._ownership, self._state, results)  # 3
         failpoints.reach("scored")
         self._write(batch, folded, results)  # 4
         failpoints.reach("written")
         self._produce(batch, results)  # 5
         failpoints.reach("produced")
         self._uncommitted |= batch.next_offsets
+
+    def look_at_fences(self) -> None:
+        """A micro-batch without records: writes nothing, and finds out whether the fences are where they were left.
+
+        Raises:
+            FenceConflict: another worker has a partition, or the store has lost something.
+            StoreUnavailable: no answer.
+        """
+        self._store.load_all([], self._ownership.guards(self._ownership.owned, range(self._store.buckets)))
 
     def commit(self, commit_offsets: Callable[[dict[Partition, int]], None]) -> None:
         """Step 6."""
@@ -117,21 +128,23 @@ class Commit:
             self._sink.abort()
 
     def _produce(self, batch: DecodedBatch, results: Results) -> None:
-        produce, publishable, encode = self._sink.produce, self._ownership.publishable, self._encode
+        produce, publishable = self._sink.produce, self._ownership.publishable
         counts: dict[str, int] = {}
         if "orders" in batch.topics:
             for partition, offset, record in demand_of(batch.topics["orders"]):
                 if publishable("orders", partition, offset):
-                    produce(DEMAND.name, item_key(record).encode(), encode(record))
+                    touch = Touch(SourceOffset("orders", partition, offset), offset)
+                    headers = headers_of(DEMAND.name, record.event_id, [touch], record.event_time_ms, batch.traces)
+                    produce(DEMAND.name, item_key(record).encode(), encode(record), headers)
                     counts[DEMAND.name] = counts.get(DEMAND.name, 0) + 1
         failpoints.reach("half-produced")
-        for topic, key, scored in results.published:
-            produce(topic, key.encode(), encode(scored))
+        for topic, key, _, value, headers in results.published:
+            produce(topic, key.encode(), value, headers)
             counts[topic] = counts.get(topic, 0) + 1
         for letter in batch.dead_letters:
             self._metrics.dead.labels(letter.topic, letter.stage).inc()
             if publishable(letter.topic, letter.partition, letter.offset):
-                produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
+                produce(DEAD_LETTERS.name, letter.key, letter.value, deadletter.headers_of(letter))
                 counts[DEAD_LETTERS.name] = counts.get(DEAD_LETTERS.name, 0) + 1
         for topic, n in counts.items():
             self._metrics.published.labels(topic).inc(n)
@@ -168,7 +181,6 @@ class Commit:
         return out
 
     def _results(self, results: Results) -> list[Record]:
-        encode = self._encode
-        out = [Record("s", model, key, encode(record), SCORE_TTL_MS) for model, key, record in results.latest]
+        out = [Record("s", model, key, value, SCORE_TTL_MS) for model, key, value in results.latest]
         out += [Record("a", "supply", k, encode(state), SCORE_TTL_MS) for k, state in results.alerts.items()]
         return out

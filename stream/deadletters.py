@@ -19,8 +19,8 @@ import xxhash
 
 from stream.deadletter import HEADERS
 from stream.errors import UsageError
+from stream.reader import TopicReader
 from stream.settings import KafkaSettings
-from stream.source import TopicReader
 from stream.topology import DEAD_LETTERS
 
 #: A record that was sent back says which letter it was: partition and offset in `dead-letters`.

@@ -11,9 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from stream.provenance import Headers, Traces, trace_of
 from stream.topology import CONSUMED, DEMAND, INVENTORY, Topic
 
 _MAX_ERROR_CHARS = 500
+#: A record's timestamp is when the broker appended it, not when a producer says it made it.
+_APPENDED = 2
 _MAX_KEY_CHARS = 80
 
 
@@ -37,6 +40,9 @@ class RecordLike(Protocol):
 
     def headers(self) -> list[tuple[str, bytes]] | None:
         """The headers."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Its type (2: when the broker appended it) and the time in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,13 @@ class DecodedBatch:
         topics: by topic name; only those with good events.
         dead_letters: the rest.
         next_offsets: (topic, partition) to the offset after the last record, good or not.
+        traces: trace context of the records that have one.
     """
 
     topics: dict[str, Decoded]
     dead_letters: list[DeadLetter]
     next_offsets: dict[tuple[str, int], int]
+    traces: Traces = field(default_factory=dict)
 
 
 def _customer_key(event: Any) -> str | None:
@@ -106,13 +114,21 @@ class Decoder:
         self._skew_ms = max_future_skew_ms
         self._max_bytes = max_record_bytes
         self._decoders = {t.name: msgspec.json.Decoder(t.record) for t in topics}
+        #: A time of each partition that later records are not before.
+        self._appended: dict[tuple[str, int], int] = {}
 
     def decode(self, records: Sequence[RecordLike], now_ms: int) -> DecodedBatch:
-        """Splits a micro-batch into good events by topic and dead letters. `now_ms` is the wall clock."""
+        """Splits a micro-batch into good events by topic and dead letters.
+
+        Args:
+            now_ms: the wall clock. It decides which events are of the future only where the log does not: topics with
+                `message.timestamp.type=LogAppendTime` give every worker, at any time, the same answer.
+        """
         topics: dict[str, Decoded] = {}
         dead: list[DeadLetter] = []
-        latest = now_ms + self._skew_ms
+        appended, skew_ms = self._appended, self._skew_ms
         following: dict[tuple[str, int], int] = {}
+        traces: dict[tuple[str, int, int], Headers] = {}
         for record in records:
             topic, partition, offset = record.topic(), record.partition(), record.offset()
             following[topic, partition] = offset + 1
@@ -121,20 +137,29 @@ class Decoder:
                 if value is None or len(value) > self._max_bytes:
                     raise _refusal(value, self._max_bytes)
                 event = self._decoders[topic].decode(value)
-                if event.event_time_ms > latest:
-                    raise Refused("event_time", _future(event.event_time_ms, now_ms, self._skew_ms))
+                if event.event_time_ms > appended.get((topic, partition), 0) + skew_ms:
+                    self._check_time(record, event.event_time_ms, now_ms)
                 _check_key(topic, record.key(), event)
             except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                headers = record.headers() or ()
-                dead.append(DeadLetter(topic, partition, offset, record.key(), value, *reason_of(error), headers))
+                own = record.headers() or ()
+                dead.append(DeadLetter(topic, partition, offset, record.key(), value, *reason_of(error), own))
                 continue
+            if (headers := record.headers()) and (trace := trace_of(headers)):
+                traces[topic, partition, offset] = trace
             batch = topics.get(topic)
             if batch is None:
                 batch = topics[topic] = Decoded(topic)
             batch.events.append(event)
             batch.partitions.append(partition)
             batch.offsets.append(offset)
-        return DecodedBatch(topics, dead, following)
+        return DecodedBatch(topics, dead, following, traces)
+
+    def _check_time(self, record: RecordLike, event_time_ms: int, now_ms: int) -> None:
+        kind, appended_ms = record.timestamp()
+        clock_ms = appended_ms if kind == _APPENDED else now_ms
+        self._appended[record.topic(), record.partition()] = clock_ms
+        if event_time_ms > clock_ms + self._skew_ms:
+            raise Refused("event_time", _future(event_time_ms, clock_ms, self._skew_ms))
 
 
 class Refused(Exception):

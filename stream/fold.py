@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.aggregations.base import Slots
 from features.discovery import discover
 from features.ids import IdCache
 from features.layout import Layouts, layout_of
-from features.rows import STREAMS
-from features.store import Store, StoreUnavailable, Wanted
+from features.rows import STREAMS, Rows
+from features.store import Guard, Store, StoreUnavailable, Wanted
 from features.store.base import bucket_of
 from features.table import EntityTable
 from features.view import View
 from stream.alerts import AlertState
 from stream.decode import Decoded, DecodedBatch
+from stream.events import SourceOffset
 from stream.metrics import Metrics
 from stream.microbatch import Feed, feeds_of
 from stream.ownership import Ownership
@@ -28,6 +31,11 @@ from stream.watermark import Watermarks
 log = logging.getLogger(__name__)
 
 _ALERT = msgspec.json.Decoder(AlertState)
+
+#: Told of items, and of the records after which they are as they are now: all but the last of each in a micro-batch.
+Passed = Callable[[EntityTable, Sequence[str], Sequence[SourceOffset]], None]
+#: The guards of a load, given the entities that are loaded.
+Guarding = Callable[[Iterable[str]], Sequence[Guard]]
 
 
 @dataclass(slots=True)
@@ -84,11 +92,15 @@ class State:
             self.store.remember_layouts({v.fingerprint: layout_of(v).encode() for v in self.views.values()})
             self._registered = True
 
-    def load(self, wanted: Mapping[str, Iterable[str]]) -> None:
+    def load(self, wanted: Mapping[str, Iterable[str]], guarding: Guarding = lambda _keys: ()) -> None:
         """Brings entities into their tables, from the store where it has them: one read for all.
 
         Args:
             wanted: entity keys by entity type.
+            guarding: tells the fences that records must be read beside.
+
+        Raises:
+            FenceConflict: another worker may have written them.
         """
         asked: list[tuple[str, list[str], list[Wanted]]] = []
         for entity, keys in wanted.items():
@@ -99,7 +111,8 @@ class State:
                 asked.append((entity, missing, reads + ([Wanted("a", "supply", missing)] if entity == "item" else [])))
         if not asked:
             return
-        answers = iter(self.store.load_all([read for *_, reads in asked for read in reads]))
+        guards = guarding(key for _, missing, _ in asked for key in missing)
+        answers = iter(self.store.load_all([read for *_, reads in asked for read in reads], guards))
         for entity, missing, reads in asked:
             self._admit(entity, missing, {(r.kind, r.name): next(answers) for r in reads})
         self._tell_migrations()
@@ -115,7 +128,8 @@ class State:
                 raise
         if len(self.alerts) > 2 * self._max:
             items = self.tables["item"]
-            self.alerts = {key: state for key, state in self.alerts.items() if key in items}
+            for key in [key for key in self.alerts if key not in items]:
+                del self.alerts[key]
         for key, blob in zip(keys, found.get(("a", "supply"), ()), strict=False):
             if blob is not None:
                 self.alerts[key] = _ALERT.decode(blob)
@@ -154,16 +168,25 @@ class State:
         self.layouts.forget_unknown()
         self._registered = False  # the store may have lost them
 
-    def fold(self, batch: DecodedBatch, ownership: Ownership) -> Folded:
-        """Loads and folds a micro-batch."""
+    def fold(self, batch: DecodedBatch, ownership: Ownership, passed: Passed | None = None) -> Folded:
+        """Loads and folds a micro-batch.
+
+        Args:
+            passed: told of items after each of their events but the last.
+        """
         for table in self.tables.values():
             table.next_batch()
         folded = Folded({topic: feeds_of(decoded, self.ids) for topic, decoded in batch.topics.items()})
-        self.load({entity: _touched(folded, entity) for entity in self.tables})
+        self.load(
+            {entity: _touched(folded, entity) for entity in self.tables},
+            lambda keys: ownership.guards(batch.next_offsets, {bucket_of(k, self.store.buckets) for k in keys}),
+        )
+        left = Counter(e for feeds in folded.feeds.values() for f in feeds if _is_of_items(f) for e in f.rows.entities)
+        watch = passed if left and max(left.values()) > 1 else None
         for topic, feeds in folded.feeds.items():
             self._mark(topic, batch.topics[topic])
             for feed in feeds:
-                self._fold_feed(topic, feed, ownership, folded)
+                self._fold_feed(topic, feed, ownership, folded, watch if _is_of_items(feed) else None, left)
         return folded
 
     def _mark(self, topic: str, decoded: Decoded) -> None:
@@ -175,7 +198,15 @@ class State:
             newest = self.watermarks.newest[topic, partition]
             self._metrics.watermark.labels(topic, str(partition)).set(newest / 1000)
 
-    def _fold_feed(self, topic: str, feed: Feed, ownership: Ownership, folded: Folded) -> None:
+    def _fold_feed(
+        self,
+        topic: str,
+        feed: Feed,
+        ownership: Ownership,
+        folded: Folded,
+        passed: Passed | None,
+        left: Counter[str],
+    ) -> None:
         n = len(feed.rows)
         if n == 0:
             return
@@ -187,12 +218,42 @@ class State:
         keep = ownership.foldable(topic, feed, bucket)
         if topic == "demand":
             self._metrics.duplicates.inc(n - int(keep.sum()))
-        rows = feed.rows if keep.all() else feed.rows.take(np.flatnonzero(keep))
-        for view_name, too_late in self.tables[STREAMS[rows.stream][0]].fold(rows).items():
-            self._metrics.too_late.labels(topic, view_name).inc(too_late)
+        at = np.flatnonzero(keep)
+        if passed is not None and len(at) < n:
+            left.subtract(feed.rows.entities[i] for i in np.flatnonzero(~keep).tolist())
+        rows = feed.rows if len(at) == n else feed.rows.take(at)
+        if passed is None:
+            self._apply(topic, rows)
+        else:
+            for part in _one_event_an_item(rows):
+                some = rows.take(part)
+                self._apply(topic, some)
+                left.subtract(some.entities)
+                early = [i for i, e in zip(part.tolist(), some.entities, strict=True) if left[e] > 0]
+                if early:
+                    sources = [SourceOffset(topic, int(feed.partition[at[i]]), int(feed.offset[at[i]])) for i in early]
+                    passed(self.tables["item"], [rows.entities[i] for i in early], sources)
         for name, view in self.views.items():
             if view.stream == rows.stream:
                 folded.changed.setdefault(name, {}).update(dict.fromkeys(rows.entities))
+
+    def _apply(self, topic: str, rows: Rows) -> None:
+        for view_name, too_late in self.tables[STREAMS[rows.stream][0]].fold(rows).items():
+            self._metrics.too_late.labels(topic, view_name).inc(too_late)
+
+
+def _is_of_items(feed: Feed) -> bool:
+    return STREAMS[feed.rows.stream][0] == "item"
+
+
+def _one_event_an_item(rows: Rows) -> Iterator[NDArray[np.intp]]:
+    """Cuts rows into parts in which no item comes twice; the rows of an item keep their order."""
+    part_of, seen = np.empty(len(rows), np.int64), Counter[str]()
+    for i, entity in enumerate(rows.entities):
+        part_of[i] = seen[entity]
+        seen[entity] += 1
+    for part in range(max(seen.values(), default=0)):
+        yield np.flatnonzero(part_of == part)
 
 
 def _touched(folded: Folded, entity: str) -> dict[str, None]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from features.aggregations.base import kernel
 from features.duplicates import Seen
-from features.store import Fence, FenceMove
+from features.store import Fence, FenceMove, Guard
 from stream.microbatch import Feed
-from stream.topology import DEMAND
+from stream.topology import DEMAND, TOPICS
 
 Partition = tuple[str, int]
 
@@ -148,6 +148,22 @@ class Ownership:
             between = (feed.partition == p) & (feed.offset >= owned.published_to) & (feed.offset < folded)
             out.update(feed.rows.entities[i] for i in np.flatnonzero(between).tolist())
         return out
+
+    def guards(self, partitions: Iterable[Partition], buckets: Iterable[int]) -> list[Guard]:
+        """Where the fences are of all that the entities of a micro-batch's partitions have been folded from."""
+        touched = {(TOPICS[topic].copartition, partition) for topic, partition in partitions}
+        wanted = sorted(buckets)
+        return [
+            Guard(topic, partition, bucket, owned.epochs[bucket], owned.folded_to[bucket])
+            for (topic, partition), owned in self.owned.items()
+            if (TOPICS[topic].copartition, partition) in touched
+            for bucket in wanted
+        ]
+
+    def between(self, topic: str, partition: int, offset: int, bucket: int) -> bool:
+        """Whether a record is in [K, R): it is in the state, but what followed may never have been published."""
+        owned = self.owned.get((topic, partition))
+        return owned is not None and owned.published_to <= offset < (owned.folded_to[bucket] or 0)
 
     def moves(self, next_offsets: dict[Partition, int], bucket: int) -> list[FenceMove]:
         """The compare-and-sets that a micro-batch makes in a bucket: never backwards."""

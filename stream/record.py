@@ -20,8 +20,9 @@ import orjson
 
 from stream.errors import UsageError
 from stream.eventlog import REFERENCE_TOPICS, TOPIC_TYPES
+from stream.reader import TopicReader
 from stream.settings import KafkaSettings
-from stream.source import Partition, TopicReader
+from stream.source import Partition
 
 #: Told how many records have been read.
 Progress = Callable[[int], None]

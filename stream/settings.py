@@ -33,9 +33,13 @@ class KafkaSettings(_Section):
     bootstrap_servers: str = Field("localhost:9092", description="brokers, host:port, comma-separated")
     group_id: str = Field("tidecast", min_length=1, description="consumer group; workers of one group share the work")
     group_instance_id: str | None = Field(None, description="static membership: a fixed name for this worker")
-    session_timeout_ms: Annotated[int, Field(ge=1_000, description="a silent worker loses its partitions after")] = (
-        45_000
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic",
+        description="consumer: that of Kafka 4 (KIP-848), in which the broker assigns and knows the time-outs",
     )
+    session_timeout_ms: Annotated[
+        int, Field(ge=1_000, description="a silent worker loses its partitions after (classic group protocol)")
+    ] = 45_000
     fetch_wait_max_ms: Annotated[int, Field(ge=1, description="how long the broker may hold back a fetch")] = 50
     transaction_timeout_ms: Annotated[
         int, Field(ge=1_000, description="the broker aborts the open transaction of a dead worker after")

@@ -134,7 +134,8 @@ class TransactionalSink(Sink):
             "transactional.id": transactional_id,
             "transaction.timeout.ms": kafka.transaction_timeout_ms,
         }
-        self._open = False
+        self._timeout_s = kafka.transaction_timeout_ms / 1000
+        self._open, self._doubtful, self._begun = False, False, 0.0
         super().__init__(kafka, linger_ms)
 
     def _made(self) -> Any:
@@ -164,6 +165,7 @@ class TransactionalSink(Sink):
     def _begin(self) -> None:
         if not self._open:
             self._open = True  # also where it cannot begin: the abort that follows puts the producer right
+            self._begun = time.monotonic()
             try:
                 self._producer.begin_transaction()
             except KafkaException as error:
@@ -196,11 +198,13 @@ class TransactionalSink(Sink):
         try:
             self._producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
             failpoints.reach("offsets-sent")
+            self._doubtful = True
             self._producer.commit_transaction(_END_S)
         except KafkaException as error:
+            self._doubtful = self._doubtful and not error.args[0].txn_requires_abort()
             raise TransactionFailed(error.args[0].str()) from error
         failpoints.reach("committed")
-        self._open = False
+        self._open = self._doubtful = False
 
     def abort(self) -> None:
         """Ends the open transaction so that nothing of it is ever seen.
@@ -210,13 +214,24 @@ class TransactionalSink(Sink):
         """
         if not self._open:
             return
-        self._open, self._failed = False, None
+        doubtful, self._open, self._failed, self._doubtful = self._doubtful, False, None, False
+        if doubtful:
+            # EndTxn was sent and not answered: this producer must not end another transaction, or the old request may
+            # end it in its place. The coordinator ends it one way or the other before the next producer may begin.
+            self._producer = self._made()
+            return
         try:
             self._producer.abort_transaction(_END_S)
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED):
-                raise SinkFailed(
-                    f"another producer has taken the transactional id {self._transaction['transactional.id']!r}: two "
-                    "workers must not have one kafka.group_instance_id"
-                ) from error
+            self._judge(error)
             self._producer = self._made()
+
+    def _judge(self, error: Any) -> None:
+        """The broker fences a producer of which there is a newer one, or whose transaction has timed out."""
+        fenced = error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED)
+        timed_out = time.monotonic() - self._begun > self._timeout_s
+        if fenced and not timed_out:
+            raise SinkFailed(
+                f"another producer has taken the transactional id {self._transaction['transactional.id']!r}: two "
+                "workers must not have one kafka.group_instance_id"
+            ) from error

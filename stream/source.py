@@ -1,16 +1,17 @@
-"""Source: records from Kafka in micro-batches; and readers for topics that are read whole.
+"""Source: records from Kafka in micro-batches, every assigned partition from min(K, R) on.
 
-`Source` begins every assigned partition at min(K, R).
+Events in [R, K), which the store has lost, are handed out before any event at or past K of whatever partition: a score
+that is published afterwards is of the whole state (docs/protocol.md, "catch up first").
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream.decode import RecordLike
 from stream.errors import UsageError
@@ -20,14 +21,6 @@ log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
-#: What Apache Kafka answers of a topic that was made a moment ago.
-_SETTLING = (
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,
-)
-_SETTLE_S = 15.0
 #: What does not pass by itself.
 _REFUSED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -36,6 +29,7 @@ _REFUSED = (
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError._AUTHENTICATION,
 )
+_SEEK_S = 15.0
 
 
 def _told(error: Any) -> None:
@@ -54,20 +48,18 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def _good(messages: Sequence[Any]) -> list[Any]:
-    """Messages that are records; an error that does not pass by itself is raised."""
-    good = []
-    for message in messages:
-        error = message.error()
-        if error is None:
-            good.append(message)
-        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
-        elif error.fatal() or error.code() in _REFUSED:
-            raise SourceFailed(error.str())
-        else:
-            log.warning("broker: %s", error.str())
-    return good
+def judge(error: Any) -> None:
+    """Lets pass what passes by itself.
+
+    Raises:
+        UsageError: a topic is gone.
+        SourceFailed: another error that does not pass.
+    """
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
+    if error.fatal() or error.code() in _REFUSED:
+        raise SourceFailed(error.str())
+    log.warning("broker: %s", error.str())
 
 
 class SourceFailed(Exception):
@@ -78,52 +70,52 @@ class CommitRefused(Exception):
     """The broker did not take the offsets; the generation may be over. What was published may be published again."""
 
 
+class Begin(NamedTuple):
+    """Where to begin a partition: min(K, R), and K."""
+
+    offset: int
+    published_to: int
+
+
 class Source:
-    """The group consumer.
+    """The group consumer, by the classic group protocol or by that of Kafka 4 (KIP-848).
 
     Args:
         kafka: the broker and the group.
         topics: what to subscribe to.
         on_assigned: given partitions with their committed offsets (None: none yet), gives where to begin each.
-        on_revoked: finishes the open micro-batch and commits; called with the partitions while they are still owned.
+        on_revoked: finishes or abandons the open micro-batch; called with the partitions while they are still owned.
         on_lost: forgets partitions that another worker may already have.
+
+    Classic, all partitions are revoked at every rebalance; by KIP-848 only those that go to another worker.
     """
 
     def __init__(
         self,
         kafka: KafkaSettings,
         topics: Sequence[str],
-        on_assigned: Callable[[dict[Partition, int | None]], dict[Partition, int]],
+        on_assigned: Callable[[dict[Partition, int | None]], dict[Partition, Begin]],
         on_revoked: Callable[[list[Partition]], None],
         on_lost: Callable[[list[Partition]], None],
     ) -> None:
-        config = {
-            **client_config(kafka),
-            "group.id": kafka.group_id,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            # Also of committed offsets: those of a transaction that has not ended are waited for.
-            "isolation.level": "read_committed",
-            "partition.assignment.strategy": "range",
-            "session.timeout.ms": kafka.session_timeout_ms,
-            "heartbeat.interval.ms": max(100, min(3_000, kafka.session_timeout_ms // 6)),
-            "fetch.wait.max.ms": kafka.fetch_wait_max_ms,
-            "queued.max.messages.kbytes": 65_536,
-        }
-        if kafka.group_instance_id:
-            config["group.instance.id"] = kafka.group_instance_id
-        self._consumer = Consumer(config)
+        self._incremental = kafka.group_protocol == "consumer"
+        self._consumer = Consumer(_config(kafka))
+        self._assign = self._consumer.incremental_assign if self._incremental else self._consumer.assign
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
         self._in_callback = False
+        #: Records that were polled and not handed out: they come first when their time has come.
         self._held: list[Any] = []
+        #: What came while all was paused, errors among it.
+        self._parked: list[Any] = []
+        #: K of the partitions that have not come there yet; while there are any, the others wait.
+        self._behind: dict[Partition, int] = {}
         self._metadata: Any = None
         self._consumer.subscribe(
             list(topics),
             on_assign=self._guarded(self._assigned),
-            on_revoke=self._guarded(self._revoked),
-            on_lost=self._guarded(self._lost),
+            on_revoke=self._guarded(lambda parts: self._taken(parts, self._handlers[1])),
+            on_lost=self._guarded(lambda parts: self._taken(parts, self._handlers[2])),
         )
 
     def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any, Any], None]:
@@ -143,44 +135,134 @@ class Source:
     def _assigned(self, partitions: list[Any]) -> None:
         known = self.committed([(p.topic, p.partition) for p in partitions]) if partitions else {}
         begin = self._handlers[0](known)
-        self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in begin.items()])
+        self._assign([TopicPartition(t, p, b.offset) for (t, p), b in begin.items()])
+        self._catch_up(begin)
 
-    def _revoked(self, partitions: list[Any]) -> None:
-        self._held.clear()
-        self._handlers[1]([(p.topic, p.partition) for p in partitions])
-        self._consumer.unassign()
-
-    def _lost(self, partitions: list[Any]) -> None:
-        self._held.clear()
-        self._handlers[2]([(p.topic, p.partition) for p in partitions])
-        self._consumer.unassign()
+    def _taken(self, partitions: list[Any], handler: Callable[[list[Partition]], None]) -> None:
+        gone = [(p.topic, p.partition) for p in partitions]
+        self._held, self._parked = (
+            [m for m in kept if (m.topic(), m.partition()) not in gone] for kept in (self._held, self._parked)
+        )
+        for partition in gone:
+            self._behind.pop(partition, None)
+        handler(gone)
+        if self._incremental:
+            self._consumer.incremental_unassign(partitions)
+        else:
+            self._consumer.unassign()
+        self._go_on()
 
     def poll(self, max_records: int, max_wait_s: float) -> list[RecordLike]:
         """Records of the next micro-batch, fewer than `max_records` after `max_wait_s`, maybe none.
 
         Raises:
-            UsageError: a topic that was there at start is gone.
+            UsageError: a topic that was there at start is gone, or is another one than it was.
             SourceFailed: a fatal error of the client, such as two workers of one kafka.group_instance_id.
         """
-        messages = self._consumer.consume(max_records, max_wait_s)
+        polled = self._consumer.consume(max_records, max_wait_s)
+        if self._parked:
+            polled, self._parked = [*self._parked, *polled], []
         self._metadata = self._consumer.consumer_group_metadata()
-        if self._held:
-            messages, self._held = [*self._held, *messages], []
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        return _good(messages)
+        records = self._records(polled)
+        if self._behind:
+            return self._first_those_behind(records)
+        if self._held:
+            records, self._held = [*self._held, *records], []
+        return records
+
+    def _records(self, polled: Sequence[Any]) -> list[Any]:
+        records = []
+        for message in polled:
+            error = message.error()
+            if error is None:
+                records.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._caught_up((message.topic(), message.partition()))
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._out_of_range(TopicPartition(message.topic(), message.partition()))
+            else:
+                judge(error)
+        return records
+
+    def _first_those_behind(self, records: Iterable[Any]) -> list[Any]:
+        first = []
+        for record in records:
+            partition = (record.topic(), record.partition())
+            until = self._behind.get(partition)
+            if until is not None and record.offset() < until:
+                first.append(record)
+            else:
+                self._held.append(record)
+            if until is not None and record.offset() >= until - 1:
+                self._caught_up(partition)
+        return first
+
+    def _catch_up(self, begin: dict[Partition, Begin]) -> None:
+        """Holds back all others while there are partitions that begin before their K."""
+        self._behind |= {p: b.published_to for p, b in begin.items() if b.offset < b.published_to}
+        if self._behind:
+            log.info("catching up with what the store has lost: %s", self._behind)
+            self._consumer.pause(self._waiting())
+
+    def _caught_up(self, partition: Partition) -> None:
+        if self._behind.pop(partition, None) is not None:
+            self._consumer.pause(self._waiting())
+            self._go_on()
+
+    def _waiting(self) -> list[Any]:
+        return [p for p in self._consumer.assignment() if (p.topic, p.partition) not in self._behind]
+
+    def _go_on(self) -> None:
+        """Resumes what nothing holds back."""
+        held = set() if not self._behind else {(p.topic, p.partition) for p in self._waiting()}
+        self._consumer.resume([p for p in self._consumer.assignment() if (p.topic, p.partition) not in held])
+
+    def _out_of_range(self, partition: Any) -> None:
+        """The broker does not have the offset to go on at: retention has taken it, or the topic is another one."""
+        (at,) = self._consumer.position([partition])
+        try:
+            low, high = self._consumer.get_watermark_offsets(partition, timeout=15)
+        except KafkaException as error:
+            judge(error.args[0])
+            return
+        name = f"{partition.topic}[{partition.partition}]"
+        if at.offset > high:
+            raise UsageError(
+                f"{name} ends at {high}, but Tidecast has come to {at.offset}: the topic was made anew, or has lost "
+                "records; see docs/operations.md, 'A topic that was made anew'"
+            )
+        log.warning("%s begins at %d now: retention has taken what was before it", name, low)
+        self._consumer.seek(TopicPartition(partition.topic, partition.partition, low))
 
     @property
     def group_metadata(self) -> Any:
         """The membership in which the last records were polled, for `TransactionalSink.commit`."""
         return self._metadata
 
-    def seek(self, begin: dict[Partition, int]) -> None:
-        """Goes back to given offsets."""
+    def seek(self, begin: dict[Partition, Begin]) -> None:
+        """Goes back to given offsets.
+
+        Raises:
+            SourceFailed: the client does not do it in time.
+        """
         self._held.clear()
-        for (topic, partition), offset in begin.items():
-            self._consumer.seek(TopicPartition(topic, partition, offset))
+        self._parked.clear()
+        self._behind.clear()
+        deadline = time.monotonic() + _SEEK_S
+        for (topic, partition), at in begin.items():
+            while True:
+                try:
+                    self._consumer.seek(TopicPartition(topic, partition, at.offset))
+                    break
+                except KafkaException as error:  # its fetcher has not begun yet
+                    if time.monotonic() > deadline:
+                        raise SourceFailed(f"{topic}[{partition}] does not go to {at.offset}: {error}") from error
+                    time.sleep(0.02)
+        self._go_on()
+        self._catch_up(begin)
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """K of each partition; None where nothing has been committed.
@@ -222,100 +304,36 @@ class Source:
             message = self._consumer.poll(0.1)
             if message is not None:
                 # Of a partition that was assigned meanwhile: kept for the next poll, and held back from now on.
-                self._held.append(message)
+                self._parked.append(message)
                 self._consumer.pause(self._consumer.assignment())
-        self._consumer.resume(self._consumer.assignment())
+        self._go_on()
 
     def close(self) -> None:
         """Leaves the group."""
         self._consumer.close()
 
 
-class TopicReader:
-    """Reads topics from their beginning without a group: reference data, tools, observers.
-
-    Args:
-        kafka: the broker.
-        topics: what to read; they must exist.
-        from_end: begin at what comes after now.
-
-    `positions` are the offsets after the last record read, by (topic, partition).
-    """
-
-    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], from_end: bool = False) -> None:
-        self._consumer = Consumer(
-            {
-                **client_config(kafka),
-                "group.id": "tidecast-reader",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": kafka.fetch_wait_max_ms,
-                "enable.partition.eof": True,
-            }
-        )
-        self._ends: dict[Partition, int] = {}
-        self._reached: dict[Partition, int] = {}
-        self.positions: dict[Partition, int] = {}
-        metadata = self._consumer.list_topics(timeout=15)
-        begin = []
-        for topic in topics:
-            if topic not in metadata.topics:
-                raise UsageError(f"there is no topic {topic!r}; make the topics with `tidecast topics create`")
-            for partition in metadata.topics[topic].partitions:
-                at = TopicPartition(topic, partition)
-                low, high = self._watermarks(at)
-                self._ends[topic, partition] = high
-                self.positions[topic, partition] = high if from_end else low
-                begin.append(TopicPartition(topic, partition, high if from_end else OFFSET_BEGINNING))
-        self._consumer.assign(begin)
-
-    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset and the end, waiting for the leader of a partition that was just made."""
-        deadline = time.monotonic() + _SETTLE_S
-        while True:
-            try:
-                low, high = self._consumer.get_watermark_offsets(partition, timeout=15)
-                return low, high
-            except KafkaException as error:
-                if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:
-        """The next records.
-
-        Raises:
-            UsageError: a topic is gone.
-            SourceFailed: an error that does not pass by itself.
-        """
-        records = []
-        for message in self._consumer.consume(max_records, max_wait_s):
-            if message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF:
-                self._reached[message.topic(), message.partition()] = message.offset()
-            else:
-                records.append(message)
-        messages = _good(records)
-        for message in messages:
-            self.positions[message.topic(), message.partition()] = message.offset() + 1
-        return messages
-
-    def read_to_end(self, timeout_s: float = 60.0) -> Iterator[Any]:
-        """All records up to the end as it was when the reader was made, and those that have come meanwhile.
-
-        It goes on until a poll brings nothing: the embedded broker tells an end that lies before its last records.
-
-        Raises:
-            UsageError: the broker did not give them in time.
-        """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            records = self.poll(max_wait_s=0.05)
-            yield from records
-            # The last offsets may be those of transaction markers, which are no records.
-            if not records and all(max(self.positions[p], self._reached.get(p, 0)) >= n for p, n in self._ends.items()):
-                return
-            if time.monotonic() > deadline:
-                raise UsageError(f"the broker did not deliver {sorted({t for t, _ in self._ends})} in {timeout_s:g} s")
-
-    def close(self) -> None:
-        """Lets go of the connection."""
-        self._consumer.close()
+def _config(kafka: KafkaSettings) -> dict[str, Any]:
+    config = {
+        **client_config(kafka),
+        "group.id": kafka.group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # An offset that the broker does not have is looked into: it may be of a topic that was made anew.
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        # Also of committed offsets: those of a transaction that has not ended are waited for.
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": kafka.fetch_wait_max_ms,
+        "queued.max.messages.kbytes": 65_536,
+        "group.protocol": kafka.group_protocol,
+    }
+    if kafka.group_protocol == "consumer":  # the broker knows the time-outs of its groups
+        config["group.remote.assignor"] = "range"
+    else:
+        config["partition.assignment.strategy"] = "range"
+        config["session.timeout.ms"] = kafka.session_timeout_ms
+        config["heartbeat.interval.ms"] = max(100, min(1_000, kafka.session_timeout_ms // 6))
+    if kafka.group_instance_id:
+        config["group.instance.id"] = kafka.group_instance_id
+    return config

@@ -21,11 +21,13 @@ from stream.featurelog import FeatureLog
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
+from stream.reader import TopicReader
 from stream.reference import Reference
 from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink, TransactionalSink, TransactionFailed
-from stream.source import CommitRefused, Source, TopicReader
+from stream.source import Begin, CommitRefused, Source
+from stream.topicwatch import TopicWatch
 from stream.topology import CONSUMED, DEAD_LETTERS, REFERENCE
 from stream.warmup import warm_up
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _REFERENCE_EVERY_S = 0.5
+_FENCES_EVERY_S = 1.0
+_TOPICS_EVERY_S = 5.0
 _RETRY_S = 0.2
 _STUCK_S = 60.0
 #: How often what was done is committed: others see it only then where it is exactly once.
@@ -45,6 +49,24 @@ class Stopped(Exception):
 
 class Superseded(Exception):
     """A newer owner has this worker's partitions: it must not write, and stops."""
+
+
+class PartitionsWent(Exception):
+    """Some partitions were revoked, and with them what was done for those that stay."""
+
+
+class Chore:
+    """Something to do every so often, between micro-batches."""
+
+    def __init__(self, every_s: float, call: Callable[[], None]) -> None:
+        self._every_s, self._call, self._done = every_s, call, time.monotonic()
+
+    def turn(self) -> None:
+        """Does it if its time has come."""
+        now = time.monotonic()
+        if now - self._done >= self._every_s:
+            self._call()
+            self._done = now
 
 
 class Worker:
@@ -80,6 +102,9 @@ class Worker:
         )
         self._ticked: dict[Partition, int] = {}
         self._source: Source | None = None
+        self._topics = TopicWatch(settings.kafka, [t.name for t in CONSUMED])
+        #: Why K and R must be read again before the next micro-batch.
+        self._stale: Exception | None = None
         self._turned = time.monotonic()
 
     def _make_sink(self) -> Sink:
@@ -118,7 +143,12 @@ class Worker:
         source = Source(self._settings.kafka, topics, self._assigned, self._revoked, self._lost)
         self._source = source
         worker = self._settings.worker
-        committed = refreshed = time.monotonic()
+        chores = (
+            Chore(self._commit_every_s, self._commit_offsets),
+            Chore(_REFERENCE_EVERY_S, self._read_reference),
+            Chore(_FENCES_EVERY_S, self._look_at_fences),
+            Chore(_TOPICS_EVERY_S, lambda: self._topics.check(self._store.pin_topics)),
+        )
         try:
             # The group forms in the background meanwhile.
             warm_up()
@@ -127,16 +157,12 @@ class Worker:
             while not self._stop.is_set():
                 self._turned = time.monotonic()
                 records = source.poll(worker.batch_max_records, worker.batch_max_wait_ms / 1000)
-                if records:
+                if self._stale is not None:
+                    self._recover(self._stale)  # the records were polled from where we do not go on
+                elif records:
                     self._process(records)
-                now = time.monotonic()
-                if now - committed >= self._commit_every_s:
-                    self._commit_offsets()
-                    committed = now
-                if now - refreshed >= _REFERENCE_EVERY_S:
-                    for record in self._reader.poll():
-                        self._refer(record)
-                    refreshed = now
+                for chore in chores:
+                    chore.turn()
             self._commit_offsets()
         except Stopped:
             log.warning("stopped while the store was unavailable; the open micro-batch will be taken in again")
@@ -146,6 +172,19 @@ class Worker:
             finally:
                 source.close()
                 self._reader.close()
+
+    def _read_reference(self) -> None:
+        for record in self._reader.poll():
+            self._refer(record)
+
+    def _look_at_fences(self) -> None:
+        """A worker to which nothing comes would not hear of a store that has lost something."""
+        try:
+            self._commit.look_at_fences()
+        except FenceConflict as conflict:
+            self._recover(conflict)
+        except StoreUnavailable as error:
+            log.info("the fences were not looked at: %s", error)
 
     def _process(self, records: list[RecordLike]) -> None:
         begun = time.perf_counter()
@@ -202,13 +241,15 @@ class Worker:
                 write = Write(bucket_of(at, self._store.buckets), [], [told])
                 self._patiently(lambda: self._store.commit([write]))
 
-    def _assigned(self, committed: dict[Partition, int | None]) -> dict[Partition, int]:
+    def _assigned(self, committed: dict[Partition, int | None]) -> dict[Partition, Begin]:
         """Claims the partitions; K is the committed offset, R what the store says."""
+        if committed:
+            self._patiently(lambda: self._topics.check_now(self._store.pin_topics))
         begin = {}
         for partition, offset in committed.items():
             fences = self._patiently(functools.partial(self._store.claim, *partition))
             owned = self._ownership.take(partition, offset or 0, fences)
-            begin[partition] = owned.begin
+            begin[partition] = Begin(owned.begin, owned.published_to)
             log.info("owns %s[%d]: K=%s R=%s, begins at %d", *partition, offset, owned.folded_to, owned.begin)
         failpoints.reach("claimed")
         return begin
@@ -223,13 +264,20 @@ class Worker:
         self._ownership.drop(partitions)
         self._commit.abandon()
         self._state.forget()
+        if self._ownership.owned:  # by KIP-848 others stay, and what was done for them has been abandoned, too
+            self._stale = PartitionsWent(f"{', '.join(f'{t}[{p}]' for t, p in partitions)} went to another worker")
 
-    def _recover(self, conflict: FenceConflict | TransactionFailed) -> None:
+    def _recover(self, conflict: Exception) -> None:
         """Another owner, a store that lost its fences, or a transaction that did not end as it should: forget what is
         cached, read K and R again."""
         assert self._source is not None
-        log.warning("%s; reading K and R again", conflict)
         failpoints.reach("recovering")
+        self._stale = None
+        log.log(
+            logging.INFO if isinstance(conflict, PartitionsWent) else logging.WARNING,
+            "%s; reading K and R again",
+            conflict,
+        )
         self._state.forget()
         self._state.ids.save_again()
         self._commit.abandon()
@@ -238,8 +286,8 @@ class Worker:
         held = list(self._ownership.owned)
         fences = {partition: self._own_fences(partition, conflict) for partition in held}
         committed = self._source.committed(held)
-        begin = {p: self._ownership.take(p, committed[p] or 0, fences[p]).begin for p in held}
-        self._source.seek(begin)
+        owned = {p: self._ownership.take(p, committed[p] or 0, fences[p]) for p in held}
+        self._source.seek({p: Begin(o.begin, o.published_to) for p, o in owned.items()})
 
     def _own_fences(self, partition: Partition, conflict: Exception) -> list[Fence]:
         """The fences of a partition that is ours; claimed again only where the store has lost our claim.

@@ -21,9 +21,9 @@ from features.store.redis import RedisStore
 from features.table import EntityTable
 from stream.admin import GroupProgress, create_topics
 from stream.embedded import Embedded, wait_for
+from stream.reader import TopicReader
 from stream.settings import Settings, load
 from stream.sink import Sink
-from stream.source import TopicReader
 from stream.topology import CONSUMED, TOPICS
 
 

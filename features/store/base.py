@@ -96,6 +96,16 @@ class Wanted(NamedTuple):
     entities: Sequence[str]
 
 
+class Guard(NamedTuple):
+    """Where the fence of (topic, partition) in one bucket is believed to be."""
+
+    topic: str
+    partition: int
+    bucket: int
+    epoch: int
+    next_offset: int | None
+
+
 class Tick(NamedTuple):
     """How far a partition's event time has come, and when that was written down (both in ms since 1970)."""
 
@@ -134,8 +144,16 @@ class Store(ABC):
     buckets: int
 
     @abstractmethod
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
-        """Values of all that is wanted, in one round trip (one a node on a cluster); None where missing or expired."""
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
+        """Values of all that is wanted, in one round trip (one a node on a cluster); None where missing or expired.
+
+        Args:
+            guards: looked at after the values: nobody has written them since these fences were what they are.
+
+        Raises:
+            FenceConflict: a fence is not as believed, so the values may be of another moment.
+            StoreUnavailable: no answer.
+        """
 
     def load(self, kind: str, name: str, entities: Sequence[str]) -> list[bytes | None]:
         """Values of many entities in one round trip; None where missing or expired."""
@@ -174,6 +192,14 @@ class Store(ABC):
     @abstractmethod
     def layouts(self, fingerprints: Sequence[int] | None = None) -> dict[int, bytes]:
         """The layouts that are known of those; all that are known where None."""
+
+    @abstractmethod
+    def pin_topics(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """Notes which topics the fences are of, by name: the first id that comes stays.
+
+        Returns:
+            The id that each of these names has here.
+        """
 
     @abstractmethod
     def tick(self, clock: Mapping[str, Tick]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from features.store.base import Fence, FenceMove, Patch, Store, Tick, Usage, Wanted, Write, bucket_of
-from features.store.refusals import check_lifetimes, entity_erased, fence_moved
+from features.store.base import Fence, FenceMove, Guard, Patch, Store, Tick, Usage, Wanted, Write, bucket_of
+from features.store.refusals import check_lifetimes, entity_erased, fence_moved, not_as_believed
 
 
 class _Value(NamedTuple):
@@ -37,9 +37,14 @@ class MemoryStore(Store):
         self._names: dict[int, str] = {}
         self._layouts: dict[int, bytes] = {}
         self._clock: dict[str, Tick] = {}
+        self._topics: dict[str, str] = {}
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         """Values by entity."""
+        for guard in guards:
+            have = self._fence(guard.topic, guard.partition, guard.bucket)
+            if (have.epoch, have.next_offset) != (guard.epoch, guard.next_offset):
+                raise not_as_believed(guard, have.epoch, have.next_offset)
         now = self._now_ms()
         return [[self._alive(kind, name, e, now) for e in entities] for kind, name, entities in wanted]
 
@@ -112,6 +117,10 @@ class MemoryStore(Store):
         if fingerprints is None:
             return dict(self._layouts)
         return {f: self._layouts[f] for f in fingerprints if f in self._layouts}
+
+    def pin_topics(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """Keeps the first of each."""
+        return {name: self._topics.setdefault(name, topic_id) for name, topic_id in ids.items()}
 
     def tick(self, clock: Mapping[str, Tick]) -> None:
         """Never goes back."""

@@ -23,6 +23,7 @@ from features.store.base import (
     Fence,
     FenceConflict,
     FenceMove,
+    Guard,
     Store,
     StoreUnavailable,
     Tick,
@@ -34,7 +35,7 @@ from features.store.base import (
 from features.store.connect import connect
 from features.store.keys import Keys
 from features.store.link import Command, Script
-from features.store.refusals import check_lifetimes, entity_erased, fence_moved
+from features.store.refusals import check_lifetimes, entity_erased, fence_moved, not_as_believed
 from features.store.survey import scan, usage
 
 __all__ = ["RedisStore", "without_password"]
@@ -99,15 +100,25 @@ class RedisStore(Store):
         """The Redis key of a record."""
         return self._keys.record(kind, name, entity)
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
-        """MGET over all keys; on a cluster one a bucket, all at once."""
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
+        """MGET over all keys, then HMGET of the fences; on a cluster one a bucket, all at once.
+
+        A server answers a connection's commands in their order, so what was written before a value was read is seen in
+        the fence that is read after it.
+        """
         every = [key for kind, name, entities in wanted for key in self._keys.records(kind, name, entities)]
         groups = self._by_bucket(wanted) if self._link.sharded else [range(len(every))]
         parts = [g[at : at + _CHUNK] for g in groups for at in range(0, len(g), _CHUNK)]
         values: list[bytes | None] = [None] * len(every)
-        if parts:
-            answers = self._link.ask([("MGET", *(every[n] for n in part)) for part in parts])
-            for part, answer in zip(parts, answers, strict=True):
+        if parts or guards:
+            reads: list[Command] = [("MGET", *(every[n] for n in part)) for part in parts]
+            fences = [self._keys.fence(g.topic, g.partition, g.bucket)[0] for g in guards]
+            answers = self._link.ask([*reads, *(("HMGET", fence, "epoch", "next") for fence in fences)])
+            for guard, (epoch, at) in zip(guards, answers[len(parts) :], strict=True):
+                found = int(epoch or 0), None if at is None else int(at)
+                if found != (guard.epoch, guard.next_offset):
+                    raise not_as_believed(guard, *found)
+            for part, answer in zip(parts, answers, strict=False):
                 for n, value in zip(part, answer, strict=True):
                     values[n] = value
         flat = iter(values)
@@ -191,6 +202,17 @@ class RedisStore(Store):
             return {}
         (values,) = self._link.ask([("HMGET", key, *fields)])
         return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+
+    def pin_topics(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """HSETNX in the namespace's own hash."""
+        fields = [f"topic:{name}" for name in ids]
+        if fields:
+            notes: list[Command] = [
+                ("HSETNX", self._keys.meta, f, i) for f, i in zip(fields, ids.values(), strict=True)
+            ]
+            *_, held = self._link.ask([*notes, ("HMGET", self._keys.meta, *fields)])
+            return {name: value.decode() for name, value in zip(ids, held, strict=True)}
+        return {}
 
     def tick(self, clock: Mapping[str, Tick]) -> None:
         """One script call."""

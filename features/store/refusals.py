@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features.store.base import FenceConflict, FenceMove, Record
+from features.store.base import FenceConflict, FenceMove, Guard, Record
 
 
 def fence_moved(move: FenceMove, bucket: int, epoch: int, next_offset: int | None) -> FenceConflict:
@@ -14,6 +14,12 @@ def fence_moved(move: FenceMove, bucket: int, epoch: int, next_offset: int | Non
         f"{'no offset' if next_offset is None else next_offset} of epoch {epoch}, "
         f"expected {move.expected} of epoch {move.epoch}"
     )
+
+
+def not_as_believed(guard: Guard, epoch: int, next_offset: int | None) -> FenceConflict:
+    """Values were read beside a fence that has moved."""
+    move = FenceMove(guard.topic, guard.partition, guard.epoch, guard.next_offset, 0)
+    return fence_moved(move, guard.bucket, epoch, next_offset)
 
 
 def entity_erased(bucket: int, erasures: int, expected: int) -> FenceConflict:

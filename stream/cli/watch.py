@@ -27,7 +27,7 @@ def watch(
         tidecast watch reorder-scores -n 10 | jq .products[0]
     """
     from stream.admin import connect
-    from stream.source import TopicReader
+    from stream.reader import TopicReader
 
     kafka = loaded(config, flags, bootstrap).settings.kafka
     connect(kafka)

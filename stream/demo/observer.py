@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stream.reader import TopicReader
 from stream.settings import KafkaSettings
-from stream.source import TopicReader
 from stream.topology import (
     CATALOG,
     CLICKS,

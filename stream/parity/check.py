@@ -15,9 +15,9 @@ from stream.events import FeatureVector
 from stream.parity.compare import Report
 from stream.parity.events import EventRows, rows_from_kafka, rows_from_log
 from stream.parity.recompute import limits_of, recompute
+from stream.reader import TopicReader
 from stream.score import load_models
 from stream.settings import Settings
-from stream.source import TopicReader
 from stream.topology import CONSUMED, FEATURE_LOG
 
 Progress = Callable[[str], None]

@@ -26,9 +26,9 @@ from stream.metrics import Metrics
 from stream.microbatch import Feed, feeds_of
 from stream.ownership import Ownership
 from stream.partitioner import partition_of
+from stream.reader import TopicReader
 from stream.repartition import demand_of
 from stream.settings import Settings
-from stream.source import TopicReader
 from stream.topology import CLICKS, DEAD_LETTERS, DEMAND, INVENTORY, ORDERS
 
 _CHUNK = 20_000
@@ -118,6 +118,10 @@ class _Placed:
     def headers(self) -> list[tuple[str, bytes]] | None:
         """None."""
         return None
+
+    def timestamp(self) -> tuple[int, int]:
+        """None is known."""
+        return 0, 0
 
 
 def placed(records: Iterable[LogRecord], partitions: int) -> Iterator[RecordLike]:

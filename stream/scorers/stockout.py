@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.aggregations.base import Slots, Times
 from features.table import EntityTable
 from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows
 from stream.events import StockoutScore
@@ -16,6 +18,7 @@ from stream.topology import STOCKOUT_SCORES
 
 _NAMES = tuple(FEATURES)
 _LAST_DEMAND = _NAMES.index("days_since_demand")
+_AGES = [_LAST_DEMAND, _NAMES.index("days_on_sale")]
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,38 @@ class StockoutScorer(Scorer):
         skus = [sku for _, sku in places]
         lead = self.reference.lead_times(skus)
         rows = stockout_rows(table, touched.slots, touched.as_of_ms, lead)
-        outputs = self.model.session.run(
+        outputs = self._run(rows, lead)
+        scored = []
+        for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True)):
+            record = self._record(i, places[i], float(lead[i]), common, rows, outputs)
+            scored.append(Scored(key, record, {"lead_time_days": float(lead[i])}))
+        return scored, rows
+
+    def risk(
+        self, table: EntityTable, keys: Sequence[str], slots: Slots, as_of_ms: Times
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """P(stock-out) and units on hand as of given times, float64 of shape (n,) each; NaN where never counted.
+
+        As of a time before the newest event, what came after is seen as far as features do not tell it apart.
+        """
+        lead = self.reference.lead_times([key.split(":", 1)[1] for key in keys])
+        rows = stockout_rows(table, slots, as_of_ms, lead)
+        ages = rows.features[:, _AGES]
+        rows.features[:, _AGES] = np.maximum(ages, 0)  # NaN stays NaN
+        p = np.clip(self._run(rows, lead)["p_stockout"].astype(np.float64), 0.0, 1.0)
+        return np.where(np.isnan(rows.on_hand), np.nan, p), rows.on_hand
+
+    def _run(self, rows: StockoutRows, lead: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        return self.model.session.run(
             {
                 "features": rows.features,
                 "lead_time_days": lead.astype(np.float32),
                 "position": (rows.on_hand + rows.arriving).astype(np.float32),
                 "service_level": np.array([self.settings.service_level], np.float32),
             },
-            len(skus),
+            len(lead),
             shared=frozenset({"service_level"}),
         )
-        scored = []
-        for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True)):
-            record = self._record(i, places[i], float(lead[i]), common, rows, outputs)
-            scored.append(Scored(key, record, {"lead_time_days": float(lead[i])}))
-        return scored, rows
 
     def _record(
         self,

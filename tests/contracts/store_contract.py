@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from features.ids import hash64
-from features.store import Fence, Record, Store, Tick, Usage, Wanted, Write
+from features.store import Fence, FenceConflict, Guard, Record, Store, Tick, Usage, Wanted, Write
 from features.store.base import bucket_of
 from stream.embedded import wait_for
 from tests.contracts.build import KEYS, ODD_KEYS, PACKED, TTL_MS, move, put, records_of, write_all
@@ -29,6 +29,22 @@ class StoreContract(FenceContract):
     def test_what_is_committed_is_loaded_in_the_order_asked_for(self, store: Store) -> None:
         write_all(store, store.claim("orders", 0), 1)
         assert store.load("f", "view", ["c3", "never", "c0", "c3"]) == [PACKED, None, PACKED, PACKED]
+
+    def test_what_is_loaded_beside_a_fence_that_has_moved_is_refused(self, store: Store) -> None:
+        write_all(store, store.claim("orders", 0), 5)
+        buckets = range(store.buckets)
+        wanted = [Wanted("f", "view", KEYS)]
+        believed = [Guard("orders", 0, b, 1, 5) for b in buckets] + [Guard("clicks", 3, b, 0, None) for b in buckets]
+        assert store.load_all(wanted, believed) == [[PACKED] * len(KEYS)]
+        assert store.load_all([], believed) == []
+        for wrong in (believed[0]._replace(epoch=2), believed[-1]._replace(next_offset=0)):
+            with pytest.raises(FenceConflict, match=rf"{wrong.topic}\[{wrong.partition}\] bucket {wrong.bucket}"):
+                store.load_all(wanted, [*believed, wrong])
+
+    def test_the_first_id_of_a_topic_stays(self, store: Store) -> None:
+        assert store.pin_topics({}) == {}
+        assert store.pin_topics({"orders": "a", "clicks": "b"}) == {"orders": "a", "clicks": "b"}
+        assert store.pin_topics({"clicks": "c", "demand": "d"}) == {"clicks": "b", "demand": "d"}
 
     def test_kinds_and_names_are_apart(self, store: Store) -> None:
         bucket = bucket_of("k", store.buckets)

@@ -19,7 +19,7 @@ from features.client import FeatureClient
 from features.discovery import discover
 from features.layout import layout_of
 from features.rows import ClickKind, OrderKind
-from features.store import FenceMove, MemoryStore, Record, StoreUnavailable, Tick, Wanted, Write
+from features.store import FenceMove, Guard, MemoryStore, Record, StoreUnavailable, Tick, Wanted, Write
 from features.store.base import bucket_of
 from features.view import View
 from tests.features.streams import START_MS, Event, folded
@@ -45,15 +45,15 @@ class Counting(MemoryStore):
 
     loads = 0
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         self.loads += 1
-        return super().load_all(wanted)
+        return super().load_all(wanted, guards)
 
 
 class Gone(MemoryStore):
     """A server that does not answer."""
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         raise StoreUnavailable("redis://nowhere: refused")
 
     def clock(self) -> dict[str, Tick]:

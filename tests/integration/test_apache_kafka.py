@@ -25,7 +25,7 @@ from stream.admin import create_topics
 from stream.embedded import wait_for
 from stream.eventlog import read_records
 from stream.localkafka import LocalKafka
-from stream.source import TopicReader
+from stream.reader import TopicReader
 from stream.topology import DEAD_LETTERS, DEMAND, PUBLISHED
 from tests.brokers import Broker, Guarantee
 from tests.support import Shop, differing, folded_from_log

@@ -15,10 +15,10 @@ from stream.decode import DeadLetter
 from stream.embedded import wait_for
 from stream.groupstate import GroupState
 from stream.lag import measure
+from stream.reader import TopicReader
 from stream.replaysink import ReplayFailed, ReplaySink, replay
 from stream.settings import KafkaSettings, load
 from stream.sink import Sink
-from stream.source import TopicReader
 from tests.brokers import Broker, Guarantee
 
 VALUES = [b"%d" % n for n in range(7)]

@@ -43,6 +43,7 @@ class Message:
     k: bytes | None
     v: bytes | None
     h: tuple[tuple[str, bytes], ...] | None = None
+    t: tuple[int, int] = (0, 0)
 
     def topic(self) -> str:
         return self.at[0]
@@ -61,6 +62,9 @@ class Message:
 
     def headers(self) -> list[tuple[str, bytes]] | None:
         return None if self.h is None else list(self.h)
+
+    def timestamp(self) -> tuple[int, int]:
+        return self.t
 
 
 def message(topic: str, key: str | bytes | None, value: Any, offset: int = 0, partition: int = 0) -> Message:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.discovery import discover
-from features.store import FenceConflict, MemoryStore, StoreUnavailable, Wanted, Write
+from features.store import FenceConflict, Guard, MemoryStore, StoreUnavailable, Wanted, Write
 from features.store.base import bucket_of
 from stream.ownership import Partition
 from tests.stream.build import (
@@ -47,9 +47,9 @@ class Watched(MemoryStore):
         #: Fails after it has written: the answer was lost.
         self.lose_answer = False
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         self.steps.append("load")
-        return super().load_all(wanted)
+        return super().load_all(wanted, guards)
 
     def remember_layouts(self, layouts: Mapping[int, bytes]) -> None:
         self.steps.append("layouts")
@@ -208,7 +208,7 @@ def test_a_newer_owner_stops_an_older_one(engine: Engine) -> None:
     newer.assign(all_of())
     before = features_in(engine.store)
     with pytest.raises(
-        FenceConflict, match=r"clicks\[0\] bucket 0: the fence is at no offset of epoch 2, expected None"
+        FenceConflict, match=r"orders\[0\] bucket 0: the fence is at no offset of epoch 2, expected None"
     ):
         engine.commit.process([message("clicks", "7", click())])
     assert features_in(engine.store) == before

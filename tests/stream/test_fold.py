@@ -8,7 +8,7 @@ import pytest
 
 from features.discovery import views_of
 from features.ids import hash64
-from features.store import MemoryStore, StoreUnavailable, Wanted, Write
+from features.store import FenceConflict, Guard, MemoryStore, StoreUnavailable, Wanted, Write
 from features.store.base import Record
 from stream.alerts import AlertState
 from stream.commit import Commit
@@ -28,12 +28,12 @@ class Counting(MemoryStore):
         self.away: set[str] = set()
         self.trips = 0
 
-    def load_all(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         if "load" in self.away:
             raise StoreUnavailable("away")
         self.trips += 1
         self.loads += [(kind, name, tuple(entities)) for kind, name, entities in wanted]
-        return super().load_all(wanted)
+        return super().load_all(wanted, guards)
 
     def names(self, ids: Sequence[int]) -> dict[int, str]:
         if "names" in self.away:
@@ -128,13 +128,24 @@ def test_items_bring_their_alert_state(store: Counting, state: State) -> None:
 
 def test_rows_that_are_in_the_state_touch_but_do_not_change(store: Counting, state: State) -> None:
     ownership = all_owned(store)
-    ownership.owned["clicks", 0].folded_to = [1]
+    moves = ownership.moves({("clicks", 0): 1}, 0)
+    store.commit([Write(0, moves, [])])
+    ownership.moved(moves, 0)
     folded = state.fold(batch_of(("clicks", "7", click("7")), ("clicks", "8", click("8"))), ownership)
     assert list(folded.changed["customer_clicks"]) == ["8"]
     assert list(folded.feeds["clicks"][0].rows.entities) == ["7", "8"]
     customers = state.tables["customer"]
     views = customers.read("customer_clicks", customers.slots_of(["7", "8"]), np.array([T0, T0]))["views"]
     assert views.tolist() == [0.0, 1.0]
+
+
+def test_records_are_read_beside_fences_that_are_where_they_are_believed_to_be(store: Counting, state: State) -> None:
+    """Another worker has folded what this one is about to fold: its record must not be folded into again."""
+    ownership = all_owned(store)
+    store.claim("clicks", 0)
+    with pytest.raises(FenceConflict, match=r"clicks\[0\] bucket 0: the fence is at no offset of epoch 2"):
+        state.fold(batch_of(("clicks", "7", click("7"))), ownership)
+    assert len(state.tables["customer"]) == 0
 
 
 def test_demand_that_was_published_twice_is_folded_once_and_counted(store: Counting) -> None:

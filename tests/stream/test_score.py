@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from features.store import MemoryStore
 from models.registry import SHIPPED
 from stream.errors import UsageError
 from stream.events import NextBestOffers, ReorderScores, SourceOffset, StockoutScore, SupplyAlert
-from stream.score import Results, load_models
+from stream.results import Results
+from stream.score import load_models
 from stream.settings import ModelSettings
 from tests.stream.build import (
+    DAY_MS,
     T0,
     Engine,
     Message,
@@ -37,7 +40,11 @@ def engine() -> Engine:
 def score(engine: Engine, *records: Message) -> Results:
     batch = engine.commit._decoder.decode(records, T0 + 10**9)
     assert batch.dead_letters == []
-    return engine.scoring.score(batch, engine.state.fold(batch, engine.ownership), engine.ownership, engine.state)
+    results = Results()
+    alerting = engine.scoring.alerting(batch, engine.ownership, engine.state, results)
+    assert alerting is not None
+    folded = engine.state.fold(batch, engine.ownership, alerting.passed)
+    return engine.scoring.score(batch, folded, engine.ownership, engine.state, results)
 
 
 def test_each_touched_entity_is_scored_once_by_the_models_of_its_topics(engine: Engine) -> None:
@@ -50,7 +57,7 @@ def test_each_touched_entity_is_scored_once_by_the_models_of_its_topics(engine: 
         message("demand", "w:A", demand("A"), 0),
         message("inventory", "w:A", stock("stock_counted", quantity=20), 0),
     )
-    assert [(t, k) for t, k, _ in results.published] == [
+    assert [(t, k) for t, k, *_ in results.published] == [
         ("reorder-scores", "7"),
         ("stockout-scores", "w:A"),
         ("next-best-offers", "7"),
@@ -62,7 +69,7 @@ def test_each_touched_entity_is_scored_once_by_the_models_of_its_topics(engine: 
         ("next-best-offer", "7"),
         ("next-best-offer", "8"),
     ]
-    kinds = [type(record) for _, _, record in results.published]
+    kinds = [type(record) for _, _, record, *_ in results.published]
     assert kinds == [ReorderScores, StockoutScore, NextBestOffers, NextBestOffers]
     assert metric(engine.metrics, "tidecast_scores_total", model="next-best-offer") == 2
 
@@ -85,7 +92,7 @@ def test_scores_name_the_newest_record_of_each_topic(engine: Engine) -> None:
         message("clicks", "7", click("7"), 8),
         message("clicks", "7", click("7"), 9),
     )
-    reorder, offers = (record for _, _, record in results.published)
+    reorder, offers = (record for _, _, record, *_ in results.published)
     assert reorder.source == [SourceOffset("orders", 0, 4)]
     assert offers.source == [SourceOffset("orders", 0, 4), SourceOffset("clicks", 0, 9)]
 
@@ -98,14 +105,14 @@ def test_what_is_published_already_is_kept_but_not_published_again(engine: Engin
         message("clicks", "7", click("7"), 4),
         message("clicks", "8", click("8"), 5),
     )
-    assert [(t, k) for t, k, _ in results.published] == [("next-best-offers", "8")]
+    assert [(t, k) for t, k, *_ in results.published] == [("next-best-offers", "8")]
     assert [k for _, k, _ in results.latest] == ["7", "8"]
 
 
 def test_one_unpublished_topic_is_enough_to_publish(engine: Engine) -> None:
     engine.ownership.owned["clicks", 0].published_to = 5
     results = score(engine, message("clicks", "7", click("7"), 4), message("orders", "7", order("7"), 0))
-    assert [t for t, _, _ in results.published] == ["reorder-scores", "next-best-offers"]
+    assert [t for t, *_ in results.published] == ["reorder-scores", "next-best-offers"]
 
 
 def test_guests_are_not_scored(engine: Engine) -> None:
@@ -119,15 +126,71 @@ COUNT = stock("stock_counted", quantity=2)
 
 def test_alerts_follow_scores_and_are_kept(engine: Engine) -> None:
     results = score(engine, message("inventory", "w:A", COUNT))
-    (topic, key, alert) = results.published[1]
+    topic, key, alert, *_ = results.published[1]
     assert (topic, key) == ("supply-alerts", "w:A")
     assert isinstance(alert, SupplyAlert)
     assert (alert.status, alert.severity, alert.sequence) == ("raised", "critical", 1)
     assert results.alerts["w:A"].sequence == 1
     assert engine.state.alert("w:A") == results.alerts["w:A"]
     again = score(engine, message("inventory", "w:A", COUNT, 1))
-    assert [t for t, _, _ in again.published] == ["stockout-scores"], "nothing has changed"
+    assert [t for t, *_ in again.published] == ["stockout-scores"], "nothing has changed"
     assert again.alerts == {}
+
+
+def test_an_alert_is_looked_at_after_every_event_of_its_item(engine: Engine) -> None:
+    """However the events are cut into micro-batches: what was raised and resolved in between is told."""
+    events = [
+        message("inventory", "w:A", COUNT, 0),
+        message("inventory", "w:B", stock("stock_counted", sku="B", quantity=20), 1),
+        message("inventory", "w:A", stock("stock_received", quantity=50, at=T0 + 1), 2),
+        message("inventory", "w:A", stock("stock_adjusted", quantity=-51, at=T0 + 2), 3),
+        message("demand", "w:A", demand("A", at=T0 + DAY_MS), 0),
+    ]
+    told = {}
+    for cut in (1, 2, 3, 5):
+        fresh = Engine(MemoryStore(), RecordingSink())
+        fresh.assign({(t, 0): 0 for t in ("orders", "clicks", "demand", "inventory")})
+        parts = [score(fresh, *events[at : at + cut]) for at in range(0, len(events), cut)]
+        alerts = [o.record for part in parts for o in part.published if o.topic == "supply-alerts"]
+        told[cut] = [(a.status, a.severity, a.sequence, a.source, a.as_of_ms) for a in alerts]
+    assert [status for status, *_ in told[1]] == ["raised", "resolved", "raised"]
+    assert all(alerts == told[1] for alerts in told.values())
+
+
+def test_the_severity_at_the_end_does_not_depend_on_how_topics_came_in_between(engine: Engine) -> None:
+    """A risk between the thresholds: the day before decides, as the item's own features tell it."""
+    inventory = [
+        message("inventory", "w:A", stock("stock_counted", quantity=4), 0),
+        message("inventory", "w:A", stock("stock_received", quantity=2, at=T0 + DAY_MS), 1),
+    ]
+    sold = [message("demand", "w:A", demand("A", at=T0 + n * DAY_MS, source=(0, n, 0)), n) for n in range(3)]
+    orders = ((*inventory, *sold), (*sold, *inventory), (inventory[0], sold[2], sold[0], inventory[1], sold[1]))
+    ends = set()
+    for events in orders:
+        fresh = Engine(MemoryStore(), RecordingSink())
+        fresh.assign({(t, 0): 0 for t in ("orders", "clicks", "demand", "inventory")})
+        for n, event in enumerate(events):
+            score(fresh, replace(event, at=(event.at[0], 0, n)))
+        ends.add(fresh.state.alert("w:A").severity)
+    assert len(ends) == 1
+
+
+def test_what_is_published_says_where_it_comes_from(engine: Engine) -> None:
+    trace = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("other", b"x"))
+    records = [
+        message("orders", "7", order("7", [line("A")]), 4),
+        replace(message("orders", "7", order("7", [line("B")], at=T0 + 5), 6), h=trace),
+        message("clicks", "8", click("8"), 9),
+    ]
+    headers = {(o.topic, o.key): dict(o.headers) for o in score(engine, *records).published}
+    assert headers["reorder-scores", "7"] == {
+        "tidecast-id": b"reorder:7:orders:0:6",
+        "tidecast-source": b"orders:0:4-6",
+        "tidecast-event-time-ms": str(T0 + 5).encode(),
+        "traceparent": trace[0][1],
+    }
+    assert headers["next-best-offers", "8"]["tidecast-source"] == b"clicks:0:9-9"
+    assert "traceparent" not in headers["next-best-offers", "8"]
 
 
 def test_an_alert_that_was_published_is_kept_and_not_published_again(engine: Engine) -> None:
@@ -142,7 +205,7 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     first = score(engine, message("inventory", "w:A", COUNT))
     engine.ownership.owned["inventory", 0].folded_to = [1]
     again = score(engine, message("inventory", "w:A", COUNT))
-    assert [t for t, _, _ in again.published] == ["stockout-scores", "supply-alerts"]
+    assert [t for t, *_ in again.published] == ["stockout-scores", "supply-alerts"]
     assert again.published[1][2] == first.published[1][2], "an upsert with the same sequence number"
     assert again.alerts == {}
 

@@ -15,9 +15,10 @@ from stream import source as module
 from stream.admin import connect
 from stream.embedded import free_port
 from stream.errors import UsageError
+from stream.reader import TopicReader
 from stream.settings import KafkaSettings
 from stream.sink import Sink, SinkFailed, TransactionalSink, TransactionFailed
-from stream.source import CommitRefused, Partition, Source, SourceFailed, TopicReader
+from stream.source import Begin, CommitRefused, Partition, Source, SourceFailed
 
 DEADLINE_S = 30.0
 
@@ -138,7 +139,7 @@ def test_a_reader_gives_up_at_its_deadline(kafka: KafkaSettings, topic: str) -> 
 
 
 def test_a_reader_does_not_keep_an_error_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Consumer", FakeConsumer)
+    monkeypatch.setattr("stream.reader.Consumer", FakeConsumer)
     reader = TopicReader(KafkaSettings(), [])
     FakeConsumer.messages = [Failed(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "not yours"))]
     with pytest.raises(SourceFailed, match="not yours"):
@@ -181,14 +182,17 @@ class Group:
     def __init__(self, kafka: KafkaSettings, topic: str, begin: Callable[[Partition, int | None], int]) -> None:
         self.assigned: dict[Partition, int | None] = {}
         self.revoked: list[Partition] = []
+        #: K of partitions whose committed offset is made up.
+        self.assigned_published: dict[Partition, int] = {}
         self._begin = begin
         self.on_assigned: Callable[[], None] = lambda: None
         self.source = Source(kafka, [topic], self._assign, self.revoked.extend, self.revoked.extend)
 
-    def _assign(self, committed: dict[Partition, int | None]) -> dict[Partition, int]:
+    def _assign(self, committed: dict[Partition, int | None]) -> dict[Partition, Begin]:
         self.on_assigned()
         self.assigned |= committed
-        return {p: self._begin(p, k) for p, k in committed.items()}
+        published = self.assigned_published
+        return {p: Begin(self._begin(p, k), published.get(p, k or 0)) for p, k in committed.items()}
 
     def read(self, n: int) -> list[tuple[int, int]]:
         """(partition, offset) of so many records, in order."""
@@ -225,7 +229,7 @@ def test_a_source_begins_where_it_is_told_and_commits_what_it_is_told(group: Cal
     assert first.assigned == {(topic, 0): None, (topic, 1): None}, "nothing has been committed yet"
     first.source.commit({(topic, 0): 4, (topic, 1): 3})
     assert first.source.committed([(topic, 0), (topic, 1)]) == {(topic, 0): 4, (topic, 1): 3}
-    first.source.seek({(topic, 0): 1})
+    first.source.seek({(topic, 0): Begin(1, 1)})
     assert first.read(3) == [(0, 1), (0, 2), (0, 3)]
     first.source.close()
     assert sorted(first.revoked) == [(topic, 0), (topic, 1)]
@@ -268,6 +272,34 @@ def test_what_goes_wrong_in_a_callback_comes_out_of_the_next_poll(group: Callabl
     one.on_assigned = fail
     with pytest.raises(RuntimeError, match="no fence"):
         one.read(8)
+
+
+def test_what_the_store_has_lost_comes_before_anything_new(group: Callable[..., Group], topic: str) -> None:
+    """Partition 1 begins at 1 though all before 3 was published; partition 0 has to wait for it."""
+    one = group()
+    one.assigned_published = {(topic, 1): 3}
+    one._begin = lambda p, _k: 1 if p[1] == 1 else 0
+    first, deadline = [], time.monotonic() + DEADLINE_S
+    while len(first) < 2:
+        assert time.monotonic() < deadline
+        first += [(m.partition(), m.offset()) for m in one.source.poll(100, 0.02)]
+    assert first == [(1, 1), (1, 2)]
+    assert one.read(5) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 3)]
+
+
+def test_a_partition_that_ends_before_its_k_holds_nobody_back(group: Callable[..., Group], topic: str) -> None:
+    """Its last records are gone, and nothing new has come."""
+    one = group()
+    one.assigned_published = {(topic, 1): 9}
+    one._begin = lambda p, _k: 4 if p[1] == 1 else 0
+    assert one.read(4) == [(0, o) for o in range(4)]
+
+
+def test_going_back_holds_back_as_well(group: Callable[..., Group], topic: str) -> None:
+    one = group()
+    assert one.read(8) == ALL
+    one.source.seek({(topic, 0): Begin(4, 4), (topic, 1): Begin(2, 4)})
+    assert one.read(2) == [(1, 2), (1, 3)]
 
 
 # --- a client that fails ----------------------------------------------------------------------------------------------
@@ -395,7 +427,7 @@ def test_the_group_is_joined_with_static_membership_and_the_range_assignor(fake:
     assert config["group.instance.id"] == "one"
     assert config["partition.assignment.strategy"] == "range"
     assert config["enable.auto.commit"] is False
-    assert config["auto.offset.reset"] == "earliest"
+    assert config["auto.offset.reset"] == "error", "an offset that is not there is looked into"
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------
@@ -486,7 +518,10 @@ def test_whatever_fails_the_transaction_has_failed_and_is_aborted(producers: lis
         transact()
     FakeProducer.fails = {}
     sink.abort()
-    assert names(producers[0]).count("abort") == 1
+    if step == "commit":  # nobody knows how it ended: this producer must not end another one
+        assert (names(producers[0]).count("abort"), len(producers)) == (0, 2)
+    else:
+        assert (names(producers[0]).count("abort"), len(producers)) == (1, 1)
     sink.produce("demand", b"k", b"1")
     sink.commit({("orders", 0): 5}, "membership")
     assert names(producers[-1])[-1] == "commit"
@@ -503,6 +538,19 @@ def test_a_producer_whose_transaction_cannot_even_be_aborted_is_made_anew(produc
     assert names(second) == ["init"]
     sink.produce("demand", b"k", b"2")
     assert names(first)[-1] == "abort"
+
+
+def test_a_producer_whose_transaction_was_ended_by_the_broker_in_time_is_made_anew(
+    producers: list[FakeProducer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was away for longer than a transaction may be open; nobody has taken our name."""
+    sink = TransactionalSink(KafkaSettings(transaction_timeout_ms=1_000), "group-1")
+    sink.produce("demand", b"k", b"1")
+    now = time.monotonic()
+    monkeypatch.setattr("stream.sink.time.monotonic", lambda: now + 2)
+    FakeProducer.fails = {"abort": KafkaError._FENCED}
+    sink.abort()
+    assert len(producers) == 2
 
 
 def test_a_producer_that_another_has_replaced_says_so(producers: list[FakeProducer]) -> None:

@@ -24,9 +24,9 @@ from stream.cli import main
 from stream.cli.size import Sizes, measure
 from stream.embedded import Embedded, free_port
 from stream.erase import forget, places_of, registered_views, topics_of
+from stream.reader import TopicReader
 from stream.settings import KafkaSettings
 from stream.sink import SinkFailed
-from stream.source import TopicReader
 from tests.features.streams import START_MS, Event, folded
 
 SCORE = {"model": "reorder", "version": "0.1.0", "products": [{"sku": "85123A"}]}
