@@ -126,7 +126,9 @@ def _last(records: Sequence[Seen]) -> dict[str, Any]:
 
 
 def _content(record: Any) -> Any:
-    return {name: value for name, value in record.items() if name not in _PLACES}
+    """What does not depend on the run. The reasons beside a list are those of its first entry."""
+    leave = _PLACES | ({"reasons"} if {"products", "offers"} & record.keys() else set())
+    return {name: value for name, value in record.items() if name not in leave}
 
 
 def _scores(outcome: Outcome, reference: Outcome) -> Iterator[Problem]:

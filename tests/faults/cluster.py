@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import ElectionType, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream.admin import create_topics
@@ -71,6 +74,19 @@ def wait_until_in_sync(cluster: LocalKafka) -> None:
     wait_for(in_sync, _WAIT_S, "copies that are in sync")
 
 
+def make_well(cluster: LocalKafka) -> None:
+    """Whatever a run has done to the brokers, and did not come to heal, is over.
+
+    Raises:
+        UsageError: a broker does not start.
+        TimeoutError: a broker does not catch up.
+    """
+    cluster.heal()
+    for number in cluster.numbers:
+        os.kill(cluster.pid(number), signal.SIGCONT)
+    wait_until_in_sync(cluster)
+
+
 def wait_until_settled(cluster: LocalKafka, timeout_s: float = 20.0) -> None:
     """Until no transaction is open any more: what is to be seen by read-committed readers can be seen.
 
@@ -91,4 +107,17 @@ def wait_until_settled(cluster: LocalKafka, timeout_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-_ = TopicCollection
+def coordinator_of(cluster: LocalKafka, topic: str, name: str) -> int:
+    """The broker that coordinates a group (`__consumer_offsets`) or a transactional id (`__transaction_state`)."""
+    partitions = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(topic, 15).topics[topic].partitions
+    hashed = 0
+    for character in name:  # Java's String.hashCode, made positive as Kafka does
+        hashed = (31 * hashed + ord(character)) & 0xFFFFFFFF
+    return int(partitions[(hashed & 0x7FFFFFFF) % len(partitions)].leader)
+
+
+def elect_preferred(cluster: LocalKafka) -> None:
+    """Leaders go back to the brokers that they were given to at first."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    with contextlib.suppress(KafkaException):
+        admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=15).result(20)

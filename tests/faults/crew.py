@@ -42,6 +42,10 @@ class Worker:
         """Whether there is one at work."""
         return bool(self.processes) and self.process.runs
 
+    def said(self) -> str:
+        """Its logs, the oldest first."""
+        return "".join(p.said() for p in self.processes)
+
     @property
     def codes(self) -> list[int]:
         """How its processes ended."""

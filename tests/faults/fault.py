@@ -24,8 +24,9 @@ class Fault(ABC):
     #: How many brokers it needs, and workers at its beginning.
     brokers: ClassVar[int] = 1
     workers: ClassVar[int] = 1
-    #: Whether it may happen in one run with another.
+    #: Whether it may happen in one run with another; and whether it needs the fail points of worker 1 for itself.
     mixes: ClassVar[bool] = True
+    at_step: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

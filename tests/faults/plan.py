@@ -27,6 +27,7 @@ class Plan:
         protocol: of the group.
         static: whether workers have names of their own.
         workers: how many there are at the beginning.
+        settled: whether traffic waits until each of them has a share.
         batch_max_records, commit_interval_ms: settings of the workers.
         traffic_s: how long the input takes.
         faults: with the share of the input after which each strikes.
@@ -37,10 +38,16 @@ class Plan:
     protocol: str
     static: bool
     workers: int
+    settled: bool
     batch_max_records: int
     commit_interval_ms: int
     traffic_s: float
     faults: tuple[tuple[float, Fault], ...]
+
+    @property
+    def name(self) -> str:
+        """Of its directory, such as run-17."""
+        return f"run-{self.seed}" if self.faults else f"undisturbed-{self.variant}"
 
     @property
     def brokers(self) -> int:
@@ -53,9 +60,9 @@ class Plan:
         return {**{name: getattr(self, name) for name in self.__annotations__ if name != "faults"}, "faults": faults}
 
 
-def undisturbed(variant: int, protocol: str) -> Plan:
+def undisturbed(variant: int) -> Plan:
     """The run that all others are compared with."""
-    return Plan(-1 - variant, variant, protocol, True, 1, 100, 100, 1.0, ())
+    return Plan(-1 - variant, variant, PROTOCOLS[0], True, 1, True, 100, 100, 1.0, ())
 
 
 def draw(seed: int, protocol: str | None = None) -> Plan:
@@ -67,7 +74,7 @@ def draw(seed: int, protocol: str | None = None) -> Plan:
     every = list(kinds().values())
     random = Random(seed)
     first = every[seed % len(every)]
-    others = [f for f in every if f.mixes and f is not first]
+    others = [f for f in every if f.mixes and f is not first and not (f.at_step and first.at_step)]
     chosen = [first.draw(random)]
     if first.mixes and random.random() < _SECOND:
         chosen.append(random.choice(others).draw(random))
@@ -79,6 +86,7 @@ def draw(seed: int, protocol: str | None = None) -> Plan:
         protocol=protocol or drawn,
         static=random.random() < 0.7,
         workers=max(random.choice((1, 1, 2, 3)), *(f.workers for f in chosen)),
+        settled=random.random() < 0.5 or any(f.at_step for f in chosen),
         batch_max_records=random.choice((25, 60, 150, 400)),
         commit_interval_ms=random.choice((20, 100, 100, 300)),
         traffic_s=round(random.uniform(1.0, 2.0), 2),

@@ -46,7 +46,13 @@ class Result:
 
 
 def carry_out(
-    cluster: LocalKafka, zygote: Zygote, variant: Variant, plan: Plan, directory: Path, reference: Outcome | None
+    cluster: LocalKafka,
+    zygote: Zygote,
+    variant: Variant,
+    plan: Plan,
+    directory: Path,
+    reference: Outcome | None,
+    mutation: str = "",
 ) -> Result:
     """Carries out a plan, and checks what it came to; never raises."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -54,14 +60,17 @@ def carry_out(
     result, begun = Result(plan, directory), time.monotonic()
     try:
         remake_topics(cluster)
-        with contextlib.closing(zygote.line()) as line, Scene(cluster, line, variant, plan, directory) as scene:
+        with (
+            contextlib.closing(zygote.line()) as line,
+            Scene(cluster, line, variant, plan, directory, mutation) as scene,
+        ):
             produce_all(scene.settings.kafka, variant.reference)
             _play(scene, result)
             wait_until_settled(cluster)
             result.outcome = read_outcome(scene.settings.kafka, scene.client())
             expected = Expected(variant.lines, scene.poison, scene.traffic.acknowledged)
             result.problems += check(result.outcome, expected, reference)
-    except Hang as hang:
+    except TimeoutError as hang:
         result.problems.append(Problem("hang", str(hang)))
     except Exception as error:  # noqa: BLE001
         result.problems.append(Problem("crash", f"the suite: {error!r}\n{traceback.format_exc()}"))

@@ -17,7 +17,7 @@ from features.store import StoreUnavailable
 from features.store.redis import RedisStore
 from stream.localkafka import LocalKafka
 from stream.settings import Settings, load
-from stream.topology import CONSUMED
+from stream.topology import CONSUMED, DEMAND
 from tests.faults.cluster import PARTITIONS
 from tests.faults.crew import Crew, Worker
 from tests.faults.inputs import Variant
@@ -25,6 +25,7 @@ from tests.faults.plan import PROTOCOLS, Plan
 from tests.faults.poison import Wire
 from tests.faults.processes import Line
 from tests.faults.progress import Progress
+from tests.faults.relay import Relay
 from tests.faults.storeserver import StoreServer
 from tests.faults.traffic import Traffic
 
@@ -35,7 +36,7 @@ _TURN_S = 0.005
 PATIENCE_S = 40.0
 
 
-class Hang(Exception):
+class Hang(TimeoutError):
     """Something did not happen within its deadline."""
 
 
@@ -63,6 +64,10 @@ class Scene(contextlib.ExitStack):
         self.traffic = Traffic(self.settings.kafka, variant.events, plan.traffic_s)
         #: Records that must come out as dead letters.
         self.poison: list[Wire] = list(variant.poison)
+        #: How many records there must be on `demand`.
+        self.demand = len(variant.lines) + sum(r.topic == DEMAND.name for r in variant.poison)
+        #: What faults have put between workers and servers, by kind.
+        self.relays: dict[str, Relay] = {}
         self.struck: Counter[str] = Counter()
         self._diary = directory / "diary.log"
         self._begun = time.monotonic()
@@ -201,6 +206,9 @@ class Scene(contextlib.ExitStack):
         for number in range(self.plan.workers):
             self.add_worker(**(self.first if number == 0 else {}))
         self.until(lambda: self.epochs() > 0 or any(w.codes for w in self.crew.workers), "a first claim")
+        if self.plan.settled:
+            with contextlib.suppress(Hang):
+                self.until(lambda: all("owns" in w.said() for w in self.crew.workers), "a share for every worker", 6)
         self.traffic.begin()
         self.note("traffic begins")
 
@@ -221,7 +229,7 @@ class Scene(contextlib.ExitStack):
 
     def drain(self) -> None:
         """Until every record is processed and committed, and the store has come as far."""
-        with contextlib.closing(Progress(self.settings.kafka, PARTITIONS)) as progress:
+        with contextlib.closing(Progress(self.settings.kafka, PARTITIONS, self.demand)) as progress:
             self.until(lambda: progress.is_done(self.traffic.ends()), "the end of processing")
             ends = progress.ends(self.traffic.ends())
         self.note("all is committed")
