@@ -28,7 +28,7 @@ from typing import Any
 
 from features.store import Record, Store, Write
 from features.store.base import bucket_of
-from stream import deadletter
+from stream import deadletter, failpoints
 from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
 from stream.duplicates import drop_duplicates
 from stream.events import SourceOffset
@@ -83,13 +83,18 @@ class Commit:
         """
         batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
         batch = drop_duplicates(batch, self._ownership, self._metrics)
+        failpoints.reach("decoded")
         results = Results()
         alerting = self._scoring.alerting(batch, self._ownership, self._state, results)
         passed = None if alerting is None else alerting.passed
         folded = self._patiently(lambda: self._state.fold(batch, self._ownership, passed))  # 2
+        failpoints.reach("folded")
         self._scoring.score(batch, folded, self._ownership, self._state, results)  # 3
+        failpoints.reach("scored")
         self._write(batch, folded, results)  # 4
+        failpoints.reach("written")
         self._produce(batch, results)  # 5
+        failpoints.reach("produced")
         self._uncommitted |= batch.next_offsets
 
     def look_at_fences(self) -> None:
@@ -132,6 +137,7 @@ class Commit:
                     headers = headers_of(DEMAND.name, record.event_id, [touch], record.event_time_ms, batch.traces)
                     produce(DEMAND.name, item_key(record).encode(), encode(record), headers)
                     counts[DEMAND.name] = counts.get(DEMAND.name, 0) + 1
+        failpoints.reach("half-produced")
         for topic, key, _, value, headers in results.published:
             produce(topic, key.encode(), value, headers)
             counts[topic] = counts.get(topic, 0) + 1
@@ -153,6 +159,7 @@ class Commit:
         self._patiently(self._state.register)
         self._patiently(lambda: self._store.remember_names(ids.pending()))
         ids.saved()
+        failpoints.reach("named")
         erasures = self._ownership.erasures
         writes = [
             Write(bucket, self._ownership.moves(batch.next_offsets, bucket), held, erasures.get(bucket))

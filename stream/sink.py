@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from stream import failpoints
 from stream.settings import KafkaSettings
 from stream.source import client_config
 
@@ -34,6 +35,8 @@ def _config(kafka: KafkaSettings, linger_ms: int) -> dict[str, Any]:
     }
 
 
+#: What an abort tells of records that were on their way: that it has thrown them away.
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 #: Longest waits: for the broker to end what an earlier producer left open, and to end a transaction of ours.
 _INIT_S = 60.0
 _END_S = 30.0
@@ -60,7 +63,7 @@ class Sink:
         return Producer(self._config)
 
     def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None:
+        if error is not None and error.code() not in _PURGED:
             self._failed = f"{message.topic()}[{message.partition()}]: {error.str()}"
 
     def produce(
@@ -190,14 +193,17 @@ class TransactionalSink(Sink):
             TransactionFailed: it was not committed, or nobody knows.
         """
         self._begin()
+        failpoints.reach("committing")
         parts = [TopicPartition(topic, p, offset) for (topic, p), offset in offsets.items()]
         try:
             self._producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
+            failpoints.reach("offsets-sent")
             self._doubtful = True
             self._producer.commit_transaction(_END_S)
         except KafkaException as error:
             self._doubtful = self._doubtful and not error.args[0].txn_requires_abort()
             raise TransactionFailed(error.args[0].str()) from error
+        failpoints.reach("committed")
         self._open = self._doubtful = False
 
     def abort(self) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
+from stream import failpoints
 from stream.commit import SCORE_TTL_MS, Commit
 from stream.deadletter import headers_of
 from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
@@ -250,9 +251,11 @@ class Worker:
             owned = self._ownership.take(partition, offset or 0, fences)
             begin[partition] = Begin(owned.begin, owned.published_to)
             log.info("owns %s[%d]: K=%s R=%s, begins at %d", *partition, offset, owned.folded_to, owned.begin)
+        failpoints.reach("claimed")
         return begin
 
     def _revoked(self, partitions: list[Partition]) -> None:
+        failpoints.reach("revoking")
         if not self._exactly_once:  # else the open transaction is of a generation that ends here: it is aborted
             self._commit_offsets()
         self._lost(partitions)
@@ -268,6 +271,7 @@ class Worker:
         """Another owner, a store that lost its fences, or a transaction that did not end as it should: forget what is
         cached, read K and R again."""
         assert self._source is not None
+        failpoints.reach("recovering")
         self._stale = None
         log.log(
             logging.INFO if isinstance(conflict, PartitionsWent) else logging.WARNING,

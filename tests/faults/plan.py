@@ -1,0 +1,106 @@
+"""Plans: what happens in a run, drawn from its seed and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import Any
+
+from stream.settings import KafkaSettings
+from tests.faults.fault import Fault, kinds
+from tests.faults.inputs import VARIANTS
+
+#: The group protocols that workers can be told to use.
+PROTOCOLS: Sequence[str] = ("classic", "consumer") if "group_protocol" in KafkaSettings.model_fields else ("classic",)
+_SECOND = 0.3  # share of runs with a second fault
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in a run.
+
+    Args:
+        seed: all of it follows from this.
+        variant: which input.
+        protocol: of the group.
+        static: whether workers have names of their own.
+        workers: how many there are at the beginning.
+        settled: whether traffic waits until each of them has a share.
+        batch_max_records, commit_interval_ms: settings of the workers.
+        traffic_s: how long the input takes.
+        faults: with the share of the input after which each strikes.
+    """
+
+    seed: int
+    variant: int
+    protocol: str
+    static: bool
+    workers: int
+    settled: bool
+    batch_max_records: int
+    commit_interval_ms: int
+    traffic_s: float
+    faults: tuple[tuple[float, Fault], ...]
+
+    @property
+    def name(self) -> str:
+        """Of its directory, such as run-17."""
+        return f"run-{self.seed}" if self.faults else f"undisturbed-{self.variant}"
+
+    @property
+    def brokers(self) -> int:
+        """How many it needs."""
+        return max((fault.brokers for _, fault in self.faults), default=1)
+
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        faults = [{"after": round(share, 3), **fault.told()} for share, fault in self.faults]
+        return {**{name: getattr(self, name) for name in self.__annotations__ if name != "faults"}, "faults": faults}
+
+
+def undisturbed(variant: int) -> Plan:
+    """The run that all others are compared with."""
+    return Plan(-1 - variant, variant, PROTOCOLS[0], True, 1, True, 100, 100, 1.0, ())
+
+
+def draw(seed: int, protocol: str | None = None) -> Plan:
+    """The plan of a seed: kinds take turns, so that any row of seeds has each as often as any other.
+
+    Args:
+        protocol: in place of the one that the seed draws.
+    """
+    every = list(kinds().values())
+    random = Random(seed)
+    first = every[seed % len(every)]
+    others = [f for f in every if f.mixes and f is not first and not (f.at_step and first.at_step)]
+    chosen = [first.draw(random)]
+    if first.mixes and random.random() < _SECOND:
+        chosen.append(random.choice(others).draw(random))
+    shares = sorted(random.uniform(0.1, 0.7) for _ in chosen)
+    drawn = random.choice(PROTOCOLS)
+    return Plan(
+        seed=seed,
+        variant=random.randrange(VARIANTS),
+        protocol=protocol or drawn,
+        static=random.random() < 0.7,
+        workers=max(random.choice((1, 1, 2, 3)), *(f.workers for f in chosen)),
+        settled=random.random() < 0.5 or any(f.at_step for f in chosen),
+        batch_max_records=random.choice((25, 60, 150, 400)),
+        commit_interval_ms=random.choice((20, 100, 100, 300)),
+        traffic_s=round(random.uniform(1.0, 2.0), 2),
+        faults=tuple(zip(shares, chosen, strict=True)),
+    )
+
+
+def plans(runs: int, first_seed: int, only: Sequence[str] = (), protocol: str | None = None) -> Iterator[Plan]:
+    """So many plans, of the seeds from the first on; seeds whose (first) kind is not wanted are passed over."""
+    found = 0
+    for seed in count(first_seed):
+        if found == runs:
+            return
+        plan = draw(seed, protocol)
+        if not only or plan.faults[0][1].kind in only or any(f.kind in only for _, f in plan.faults):
+            found += 1
+            yield plan

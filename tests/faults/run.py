@@ -1,0 +1,98 @@
+"""A run: a plan carried out on a lane's brokers, and what does not hold afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stream.localkafka import LocalKafka
+from tests.faults.checks import Expected, Problem, check
+from tests.faults.cluster import remake_topics, wait_until_settled
+from tests.faults.inputs import Variant
+from tests.faults.outcome import Outcome, read_outcome
+from tests.faults.plan import Plan
+from tests.faults.processes import Zygote
+from tests.faults.scene import Hang, Scene
+from tests.faults.traffic import produce_all
+
+
+@dataclass
+class Result:
+    """What became of a run.
+
+    Args:
+        plan: what was to happen.
+        directory: logs, kept where it failed.
+        problems: none where all holds.
+        struck: how often each kind of fault did.
+        outcome: where the run came to its end.
+    """
+
+    plan: Plan
+    directory: Path
+    problems: list[Problem] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+
+    def count(self, kind: str) -> int:
+        """How many things of a kind do not hold."""
+        return sum(p.count for p in self.problems if p.kind == kind)
+
+
+def carry_out(
+    cluster: LocalKafka,
+    zygote: Zygote,
+    variant: Variant,
+    plan: Plan,
+    directory: Path,
+    reference: Outcome | None,
+    mutation: str = "",
+) -> Result:
+    """Carries out a plan, and checks what it came to; never raises."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "plan.json").write_text(json.dumps(plan.told(), indent=2))
+    result, begun = Result(plan, directory), time.monotonic()
+    try:
+        remake_topics(cluster)
+        with (
+            contextlib.closing(zygote.line()) as line,
+            Scene(cluster, line, variant, plan, directory, mutation) as scene,
+        ):
+            produce_all(scene.settings.kafka, variant.reference)
+            _play(scene, result)
+            wait_until_settled(cluster)
+            result.outcome = read_outcome(scene.settings.kafka, scene.client())
+            expected = Expected(variant.lines, scene.poison, scene.traffic.acknowledged)
+            result.problems += check(result.outcome, expected, reference)
+    except TimeoutError as hang:
+        result.problems.append(Problem("hang", str(hang)))
+    except Exception as error:  # noqa: BLE001
+        result.problems.append(Problem("crash", f"the suite: {error!r}\n{traceback.format_exc()}"))
+    result.seconds = time.monotonic() - begun
+    (directory / "problems.txt").write_text("\n".join(f"{p.kind}: {p.what}" for p in result.problems))
+    return result
+
+
+def _play(scene: Scene, result: Result) -> None:
+    try:
+        scene.begin()
+        scene.play()
+        scene.drain()
+        scene.finish()
+    except Hang:
+        scene.dump()
+        raise
+    finally:
+        result.struck = scene.struck
+    for worker in scene.crew.workers:
+        for process in worker.processes:
+            if "Traceback (most recent call last)" in process.said():
+                result.problems.append(
+                    Problem("crash", f"worker {worker.number} ended with a traceback: {process.log}")
+                )
