@@ -99,7 +99,7 @@ class Source:
         on_lost: Callable[[list[Partition]], None],
     ) -> None:
         self._incremental = kafka.group_protocol == "consumer"
-        self._consumer = Consumer(_config(kafka))
+        self._consumer = Consumer({**_config(kafka), "error_cb": self._told})
         self._assign = self._consumer.incremental_assign if self._incremental else self._consumer.assign
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
@@ -117,6 +117,12 @@ class Source:
             on_revoke=self._guarded(lambda parts: self._taken(parts, self._handlers[1])),
             on_lost=self._guarded(lambda parts: self._taken(parts, self._handlers[2])),
         )
+
+    def _told(self, error: Any) -> None:
+        """A fatal error may come by the callback alone: polls go on, and never bring anything again."""
+        _told(error)
+        if error.fatal():
+            self._failure = SourceFailed(error.str())
 
     def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any, Any], None]:
         """The binding swallows what callbacks raise; keep it for the next poll."""

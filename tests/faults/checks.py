@@ -14,7 +14,7 @@ from tests.faults.outcome import Outcome, Seen
 from tests.faults.poison import Wire
 from tests.support import differing
 
-Kind = Literal["lost", "duplicated", "state", "score", "alert", "dead letter", "hang", "crash"]
+Kind = Literal["lost", "duplicated", "state", "score", "alert", "dead letter", "input", "hang", "crash"]
 Partition = tuple[str, int]
 _SCORES = ("reorder-scores", "next-best-offers", "stockout-scores")
 #: Where a record lies depends on the run; what it says does not.
@@ -67,6 +67,9 @@ def _input(outcome: Outcome, expected: Expected) -> Iterator[Problem]:
     lost = [at for at, content in taken.items() if there.get(at) != content]
     if lost:
         yield Problem("lost", f"acknowledged input is not there: {_some(lost)}", len(lost))
+    inputs = {t.name for t in CONSUMED} - {DEMAND.name}
+    if more := [at for at in there if at[0] in inputs and at not in taken]:
+        yield Problem("input", f"the input has records that nobody sent: {_some(more)}", len(more))
 
 
 def _demand(outcome: Outcome, expected: Expected) -> Iterator[Problem]:

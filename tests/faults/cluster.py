@@ -120,4 +120,4 @@ def elect_preferred(cluster: LocalKafka) -> None:
     """Leaders go back to the brokers that they were given to at first."""
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
     with contextlib.suppress(KafkaException):
-        admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=15).result(20)
+        admin.elect_leaders(ElectionType.PREFERRED, None).result(20)
