@@ -113,12 +113,13 @@ class Alerting:
         return None
 
     def _restate(self, key: str, score: StockoutScore, touches: list[Touch]) -> None:
-        """After a crash between steps 4 and 6 the store knows of a change, and the topic may not."""
+        """After a crash between steps 4 and 6 the store knows of a change, and the topic may not: once is enough."""
         state = self._held(key)
-        if state.at is None or score.p_stockout is None:
+        if state.at is None or score.p_stockout is None or key in self.ownership.stated:
             return
         bucket = bucket_of(key, self.ownership.buckets)
         if self.ownership.between(state.at.topic, state.at.partition, state.at.offset, bucket):
+            self.ownership.stated.add(key)
             self._publish(key, state, score, touches)
 
     def _publish(self, key: str, state: AlertState, score: StockoutScore, touches: list[Touch]) -> None:

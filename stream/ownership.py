@@ -25,11 +25,16 @@ Partition = tuple[str, int]
 
 @dataclass(slots=True)
 class Owned:
-    """One input partition: K, and the fence and the lately seen event ids of every bucket."""
+    """One input partition: K, and the fence and the lately seen event ids of every bucket.
+
+    `found` is R of every bucket as it was when the partition was taken: what lies between K and there was folded by an
+    owner of whom nobody knows whether it published what followed.
+    """
 
     published_to: int
     epochs: list[int]
     folded_to: list[int | None]
+    found: list[int]
     sources: list[dict[int, int]]
     seen: list[Seen]
 
@@ -64,6 +69,8 @@ class Ownership:
     owned: dict[Partition, Owned] = field(default_factory=dict)
     #: How many entities had been erased from each bucket when caches began to fill.
     erasures: dict[int, int] = field(default_factory=dict)
+    #: Items whose alert has been stated again since partitions were taken.
+    stated: set[str] = field(default_factory=set)
 
     def take(self, partition: Partition, published_to: int, fences: list[Fence]) -> Owned:
         """Notes a claimed partition. `published_to` is K."""
@@ -71,10 +78,12 @@ class Ownership:
             published_to,
             [f.epoch for f in fences],
             [f.next_offset for f in fences],
+            [f.next_offset or 0 for f in fences],
             [dict(f.sources) for f in fences],
             [Seen(self._horizon(partition[0]), f.seen) for f in fences],
         )
         self.owned[partition] = owned
+        self.stated.clear()
         for bucket, fence in enumerate(fences):
             self.erasures.setdefault(bucket, fence.erasures)
         return owned
@@ -139,16 +148,6 @@ class Ownership:
         """Whether a record's results have not been published yet."""
         return offset >= self.owned[topic, partition].published_to
 
-    def unsure(self, topic: str, feed: Feed) -> set[str]:
-        """Entities with rows in [K, R): they are in the state, but what followed may never have been published."""
-        out: set[str] = set()
-        for p in np.unique(feed.partition).tolist():
-            owned = self.owned[topic, p]
-            folded = max(r or 0 for r in owned.folded_to)
-            between = (feed.partition == p) & (feed.offset >= owned.published_to) & (feed.offset < folded)
-            out.update(feed.rows.entities[i] for i in np.flatnonzero(between).tolist())
-        return out
-
     def guards(self, partitions: Iterable[Partition], buckets: Iterable[int]) -> list[Guard]:
         """Where the fences are of all that the entities of a micro-batch's partitions have been folded from."""
         touched = {(TOPICS[topic].copartition, partition) for topic, partition in partitions}
@@ -161,9 +160,9 @@ class Ownership:
         ]
 
     def between(self, topic: str, partition: int, offset: int, bucket: int) -> bool:
-        """Whether a record is in [K, R): it is in the state, but what followed may never have been published."""
+        """Whether a record is in [K, R) as found: in the state, but what followed may never have been published."""
         owned = self.owned.get((topic, partition))
-        return owned is not None and owned.published_to <= offset < (owned.folded_to[bucket] or 0)
+        return owned is not None and owned.published_to <= offset < owned.found[bucket]
 
     def moves(self, next_offsets: dict[Partition, int], bucket: int) -> list[FenceMove]:
         """The compare-and-sets that a micro-batch makes in a bucket: never backwards."""

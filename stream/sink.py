@@ -40,6 +40,7 @@ _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 #: Longest waits: for the broker to end what an earlier producer left open, and to end a transaction of ours.
 _INIT_S = 60.0
 _END_S = 30.0
+_FENCED_AGAIN_S = 60.0
 
 
 class TransactionFailed(Exception):
@@ -130,16 +131,29 @@ class TransactionalSink(Sink):
     """
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str, linger_ms: int = 5) -> None:
+        self.transactional_id = transactional_id
         self._transaction = {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": kafka.transaction_timeout_ms,
         }
         self._timeout_s = kafka.transaction_timeout_ms / 1000
         self._open, self._doubtful, self._begun = False, False, 0.0
+        self._fenced_at = -_FENCED_AGAIN_S
         super().__init__(kafka, linger_ms)
 
+    def end_of(self, transactional_id: str) -> None:
+        """Ends the transaction that a producer of that name has left open, so that readers need not wait for its
+        time-out; the producer, should it still live, is refused from now on.
+
+        Raises:
+            SinkFailed: the broker does not do it.
+        """
+        self._ready(Producer({**self._config, "transactional.id": transactional_id}))
+
     def _made(self) -> Any:
-        producer = Producer({**self._config, **self._transaction})
+        return self._ready(Producer({**self._config, **self._transaction}))
+
+    def _ready(self, producer: Any) -> Any:
         deadline = time.monotonic() + _INIT_S
         while True:
             try:
@@ -230,7 +244,10 @@ class TransactionalSink(Sink):
         """The broker fences a producer of which there is a newer one, or whose transaction has timed out."""
         fenced = error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED)
         timed_out = time.monotonic() - self._begun > self._timeout_s
-        if fenced and not timed_out:
+        again = time.monotonic() - self._fenced_at < _FENCED_AGAIN_S
+        self._fenced_at = time.monotonic() if fenced and not timed_out else self._fenced_at
+        # Once may be a worker that took our partitions while we were away; one that does it again is our double.
+        if fenced and not timed_out and again:
             raise SinkFailed(
                 f"another producer has taken the transactional id {self._transaction['transactional.id']!r}: two "
                 "workers must not have one kafka.group_instance_id"

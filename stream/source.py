@@ -83,7 +83,7 @@ class Source:
     Args:
         kafka: the broker and the group.
         topics: what to subscribe to.
-        on_assigned: given partitions with their committed offsets (None: none yet), gives where to begin each.
+        on_assigned: given partitions, gives where to begin each.
         on_revoked: finishes or abandons the open micro-batch; called with the partitions while they are still owned.
         on_lost: forgets partitions that another worker may already have.
 
@@ -94,7 +94,7 @@ class Source:
         self,
         kafka: KafkaSettings,
         topics: Sequence[str],
-        on_assigned: Callable[[dict[Partition, int | None]], dict[Partition, Begin]],
+        on_assigned: Callable[[list[Partition]], dict[Partition, Begin]],
         on_revoked: Callable[[list[Partition]], None],
         on_lost: Callable[[list[Partition]], None],
     ) -> None:
@@ -139,8 +139,7 @@ class Source:
         return call
 
     def _assigned(self, partitions: list[Any]) -> None:
-        known = self.committed([(p.topic, p.partition) for p in partitions]) if partitions else {}
-        begin = self._handlers[0](known)
+        begin = self._handlers[0]([(p.topic, p.partition) for p in partitions])
         self._assign([TopicPartition(t, p, b.offset) for (t, p), b in begin.items()])
         self._catch_up(begin)
 

@@ -241,24 +241,45 @@ class Worker:
                 write = Write(bucket_of(at, self._store.buckets), [], [told])
                 self._patiently(lambda: self._store.commit([write]))
 
-    def _assigned(self, committed: dict[Partition, int | None]) -> dict[Partition, Begin]:
-        """Claims the partitions; K is the committed offset, R what the store says."""
-        if committed:
-            self._patiently(lambda: self._topics.check_now(self._store.pin_topics))
+    def _assigned(self, partitions: list[Partition]) -> dict[Partition, Begin]:
+        """Claims the partitions, ends what their last owners left open, and reads K; R is what the store says."""
+        assert self._source is not None
+        if not partitions:
+            return {}
+        self._patiently(lambda: self._topics.check_now(self._store.pin_topics))
+        claimed = {p: self._patiently(functools.partial(self._store.claim, *p, self._name)) for p in partitions}
+        self._end_of({fence.owner for fences in claimed.values() for fence in fences} - {"", self._name})
         begin = {}
-        for partition, offset in committed.items():
-            fences = self._patiently(functools.partial(self._store.claim, *partition))
-            owned = self._ownership.take(partition, offset or 0, fences)
+        for partition, offset in self._source.committed(partitions).items():
+            owned = self._ownership.take(partition, offset or 0, claimed[partition])
             begin[partition] = Begin(owned.begin, owned.published_to)
             log.info("owns %s[%d]: K=%s R=%s, begins at %d", *partition, offset, owned.folded_to, owned.begin)
         failpoints.reach("claimed")
         return begin
 
+    @property
+    def _name(self) -> str:
+        """Under which the next owner can end our transaction, should we die with one open."""
+        return self._sink.transactional_id if isinstance(self._sink, TransactionalSink) else ""
+
+    def _end_of(self, owners: set[str]) -> None:
+        """Else K, and all that readers see, would wait for the time-out of a dead owner's transaction."""
+        for owner in sorted(owners):
+            if isinstance(self._sink, TransactionalSink):
+                log.info("ends what %s may have left open", owner)
+                self._sink.end_of(owner)
+
     def _revoked(self, partitions: list[Partition]) -> None:
         failpoints.reach("revoking")
         if not self._exactly_once:  # else the open transaction is of a generation that ends here: it is aborted
             self._commit_offsets()
+        epochs = {p: self._ownership.owned[p].epochs for p in partitions if p in self._ownership.owned}
         self._lost(partitions)
+        try:
+            for partition, own in epochs.items():
+                self._store.release(*partition, own)
+        except StoreUnavailable as error:
+            log.info("the store does not know that partitions were released in order: %s", error)
 
     def _lost(self, partitions: list[Partition]) -> None:
         self._ownership.drop(partitions)
@@ -300,7 +321,7 @@ class Worker:
             raise Superseded(f"another worker has taken {partition[0]}[{partition[1]}]; this one stops") from conflict
         if [f.epoch for f in fences] == own:
             return fences
-        return self._patiently(functools.partial(self._store.claim, *partition))
+        return self._patiently(functools.partial(self._store.claim, *partition, self._name))
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Calls until the store answers; meanwhile polling is paused, so memory does not grow.

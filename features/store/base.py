@@ -28,6 +28,7 @@ class Fence:
         sources: for repartitioned topics, the newest source position folded, by source partition.
         seen: the ring of event ids taken in lately, as `features.duplicates` packs it; empty where none is kept.
         erasures: how many entities have been erased from the bucket: caches that are older must be dropped.
+        owner: the name of the owner that has not let go of it; as `claim` gives it, that of the one before.
     """
 
     next_offset: int | None
@@ -35,6 +36,7 @@ class Fence:
     sources: dict[int, int] = field(default_factory=dict)
     seen: bytes = b""
     erasures: int = 0
+    owner: str = ""
 
 
 class Patch(NamedTuple):
@@ -160,8 +162,23 @@ class Store(ABC):
         return self.load_all([Wanted(kind, name, entities)])[0]
 
     @abstractmethod
-    def claim(self, topic: str, partition: int) -> list[Fence]:
-        """Takes a partition: raises the epoch in every bucket. Returns the fences, one a bucket."""
+    def claim(self, topic: str, partition: int, owner: str = "") -> list[Fence]:
+        """Takes a partition: raises the epoch in every bucket.
+
+        Args:
+            owner: a name under which the next owner can end what this one leaves undone, should it die.
+
+        Returns:
+            The fences, one a bucket; `owner` is that of the one before, and empty if that has let go in order.
+        """
+
+    @abstractmethod
+    def release(self, topic: str, partition: int, epochs: Sequence[int]) -> None:
+        """Lets go of a partition in order, nothing left undone; without effect where there is a newer owner.
+
+        Args:
+            epochs: of the owner, one a bucket.
+        """
 
     @abstractmethod
     def fences(self, topic: str, partition: int) -> list[Fence]:

@@ -57,11 +57,18 @@ class MemoryStore(Store):
             return None
         return held.value
 
-    def claim(self, topic: str, partition: int) -> list[Fence]:
+    def claim(self, topic: str, partition: int, owner: str = "") -> list[Fence]:
         """Raises the epoch."""
+        before = self.fences(topic, partition)
+        for bucket, fence in enumerate(before):
+            self._fences[topic, partition, bucket] = replace(fence, epoch=fence.epoch + 1, owner=owner)
+        return [replace(fence, epoch=fence.epoch + 1) for fence in before]
+
+    def release(self, topic: str, partition: int, epochs: Sequence[int]) -> None:
+        """Forgets the owner."""
         for bucket, fence in enumerate(self.fences(topic, partition)):
-            self._fences[topic, partition, bucket] = replace(fence, epoch=fence.epoch + 1)
-        return self.fences(topic, partition)
+            if fence.epoch == epochs[bucket]:
+                self._fences[topic, partition, bucket] = replace(fence, owner="")
 
     def fences(self, topic: str, partition: int) -> list[Fence]:
         """As they are."""
@@ -95,9 +102,10 @@ class MemoryStore(Store):
             raise entity_erased(write.bucket, erasures, write.erasures)
 
     def _move(self, move: FenceMove, bucket: int) -> None:
-        seen = b"" if move.seen_anew else self._fence(move.topic, move.partition, bucket).seen
+        have = self._fence(move.topic, move.partition, bucket)
+        seen = b"" if move.seen_anew else have.seen
         self._fences[move.topic, move.partition, bucket] = Fence(
-            move.next_offset, move.epoch, dict(move.sources), _patched(seen, move.seen)
+            move.next_offset, move.epoch, dict(move.sources), _patched(seen, move.seen), owner=have.owner
         )
 
     def remember_names(self, names: dict[int, str]) -> None:

@@ -43,7 +43,9 @@ __all__ = ["RedisStore", "without_password"]
 #: Keys in one MGET: a longer one would keep the server from others for milliseconds.
 _CHUNK = 5_000
 
-_COMMIT, _FENCE, _ERASE, _TICK = (Script(f"{name}.lua") for name in ("commit", "fence", "erase", "tick"))
+_COMMIT, _FENCE, _RELEASE, _ERASE, _TICK = (
+    Script(f"{name}.lua") for name in ("commit", "fence", "release", "erase", "tick")
+)
 
 
 class RedisStore(Store):
@@ -62,7 +64,7 @@ class RedisStore(Store):
 
     def __init__(self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0) -> None:
         self.url, self.namespace, self.buckets = without_password(url), namespace, buckets
-        self._link = connect(url, timeout_s, [_COMMIT, _FENCE, _ERASE, _TICK])
+        self._link = connect(url, timeout_s, [_COMMIT, _FENCE, _RELEASE, _ERASE, _TICK])
         self._keys = Keys(namespace, buckets)
         self._tokens = _Tokens(2 * buckets)
 
@@ -131,19 +133,24 @@ class RedisStore(Store):
             groups.setdefault(bucket_of(entity, self.buckets), []).append(n)
         return list(groups.values())
 
-    def claim(self, topic: str, partition: int) -> list[Fence]:
+    def claim(self, topic: str, partition: int, owner: str = "") -> list[Fence]:
         """One script call a bucket, all at once."""
-        return self._fences(topic, partition, "1")
+        return self._fences(topic, partition, "1", owner)
+
+    def release(self, topic: str, partition: int, epochs: Sequence[int]) -> None:
+        """One script call a bucket, all at once."""
+        fences = [self._keys.fence(topic, partition, bucket)[0] for bucket in range(self.buckets)]
+        self._link.ask([_RELEASE.call([fence], [epoch]) for fence, epoch in zip(fences, epochs, strict=True)])
 
     def fences(self, topic: str, partition: int) -> list[Fence]:
         """One script call a bucket, all at once."""
         return self._fences(topic, partition, "0")
 
-    def _fences(self, topic: str, partition: int, raised: str) -> list[Fence]:
+    def _fences(self, topic: str, partition: int, raised: str, owner: str = "") -> list[Fence]:
         calls = []
         for bucket in range(self.buckets):
             fence, seen = self._keys.fence(topic, partition, bucket)
-            calls.append(_FENCE.call([fence, seen, self._keys.erasures(bucket)], [raised]))
+            calls.append(_FENCE.call([fence, seen, self._keys.erasures(bucket)], [raised, owner]))
         return [_fence(answer) for answer in self._link.ask(calls)]
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -286,9 +293,10 @@ class _Tokens:
 
 
 def _fence(answer: Sequence[bytes | None]) -> Fence:
-    at, epoch, sources, seen, erasures = answer
+    at, epoch, sources, seen, erasures, owner = answer
     positions = {int(p): int(position) for p, position in orjson.loads(sources or b"{}").items()}
-    return Fence(None if at is None else int(at), int(epoch or 0), positions, seen or b"", int(erasures or 0))
+    offset, name = None if at is None else int(at), (owner or b"").decode()
+    return Fence(offset, int(epoch or 0), positions, seen or b"", int(erasures or 0), name)
 
 
 def _fence_args(move: FenceMove) -> list[bytes | str | int]:

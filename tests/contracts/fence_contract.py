@@ -21,6 +21,17 @@ class FenceContract:
         assert store.claim("orders", 0) == [Fence(7, 2)] * store.buckets
         assert store.fences("orders", 0) == [Fence(7, 2)] * store.buckets
 
+    def test_the_next_owner_is_told_the_name_of_one_that_did_not_let_go(self, store: Store) -> None:
+        first = store.claim("orders", 0, "one")
+        assert {f.owner for f in first} == {""}
+        write_all(store, first, 7)
+        second = store.claim("orders", 0, "two")
+        assert second == [Fence(7, 2, owner="one")] * store.buckets
+        store.release("orders", 0, [f.epoch for f in first])
+        assert {f.owner for f in store.fences("orders", 0)} == {"two"}, "an older owner has nothing to let go of"
+        store.release("orders", 0, [f.epoch for f in second])
+        assert store.claim("orders", 0) == [Fence(7, 3)] * store.buckets
+
     def test_partitions_and_topics_have_fences_of_their_own(self, store: Store) -> None:
         store.claim("orders", 0)
         assert store.fences("orders", 1) == [Fence(None, 0)] * store.buckets

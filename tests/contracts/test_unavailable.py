@@ -21,6 +21,8 @@ REQUESTS: dict[str, Callable[[RedisStore], object]] = {
     "load": lambda s: s.load("f", "view", ["a"]),
     "load_all": lambda s: s.load_all([Wanted("f", "view", ["a"]), Wanted("s", "view", ["b"])]),
     "claim": lambda s: s.claim("orders", 0),
+    "release": lambda s: s.release("orders", 0, [1]),
+    "pin_topics": lambda s: s.pin_topics({"orders": "a"}),
     "fences": lambda s: s.fences("orders", 0),
     "commit": lambda s: s.commit([Write(0, [move(Fence(None, 1), 5)], records_of(s, 0))]),
     "remember_names": lambda s: s.remember_names({1: "one"}),

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.rows import rows_of
-from features.store import Fence, FenceMove
+from features.store import Fence, FenceMove, Guard
 from stream.microbatch import Feed
 from stream.ownership import Ownership
 
@@ -185,14 +185,24 @@ def test_moves_are_compare_and_sets_that_never_go_back() -> None:
     assert ownership.owned["orders", 0].folded_to == [5, 4]
 
 
-def test_entities_are_unsure_between_k_and_r() -> None:
-    """In the state, but nobody knows whether their alerts were published."""
+def test_what_was_found_between_k_and_r_is_in_doubt() -> None:
+    """In the state, but nobody knows whether its alerts were published. What we fold ourselves is not in doubt."""
     ownership = Ownership(1)
     ownership.take(("demand", 0), 3, [fence(6)])
-    ownership.take(("demand", 1), 6, [fence(3)])
-    offsets = [2, 3, 5, 6, 4]
-    feed = feed_of(list("abcde"), [0, 0, 0, 0, 1], offsets, [(0, i) for i in range(5)])
-    assert ownership.unsure("demand", feed) == {"b", "c"}
+    ownership.moved(ownership.moves({("demand", 0): 9}, 0), 0)
+    assert [offset for offset in range(10) if ownership.between("demand", 0, offset, 0)] == [3, 4, 5]
+    assert not ownership.between("demand", 1, 4, 0), "of another worker"
+    ownership.stated.add("w:A")
+    ownership.take(("demand", 0), 3, [fence(9)])
+    assert ownership.stated == set()
+    assert [offset for offset in range(10) if ownership.between("demand", 0, offset, 0)] == [3, 4, 5, 6, 7, 8]
+
+
+def test_guards_are_of_all_that_an_entity_is_folded_from() -> None:
+    ownership = Ownership(2)
+    for partition in (("orders", 0), ("clicks", 0), ("orders", 1), ("demand", 0)):
+        ownership.take(partition, 0, [fence(5, epoch=3), fence(None, epoch=4)])
+    assert ownership.guards([("orders", 0)], {1}) == [Guard("orders", 0, 1, 4, None), Guard("clicks", 0, 1, 4, None)]
 
 
 def test_a_revoked_partition_is_forgotten() -> None:

@@ -204,10 +204,15 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     """Events in [K, R): a worker was killed between the write to the store and the acknowledgement."""
     first = score(engine, message("inventory", "w:A", COUNT))
     engine.ownership.owned["inventory", 0].folded_to = [1]
+    own = score(engine, message("inventory", "w:A", COUNT))
+    assert [t for t, *_ in own.published] == ["stockout-scores"], "what this worker has done itself is not in doubt"
+    engine.ownership.owned["inventory", 0].found = [1]
     again = score(engine, message("inventory", "w:A", COUNT))
     assert [t for t, *_ in again.published] == ["stockout-scores", "supply-alerts"]
     assert again.published[1][2] == first.published[1][2], "an upsert with the same sequence number"
     assert again.alerts == {}
+    twice = score(engine, message("inventory", "w:A", COUNT))
+    assert [t for t, *_ in twice.published] == ["stockout-scores"], "once is enough"
 
 
 @pytest.mark.parametrize(
