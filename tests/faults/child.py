@@ -41,9 +41,9 @@ def run(request: Fork) -> NoReturn:
     os.environ.update(request.environment)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     _let_the_clock_jump(request.clock_shift_s)
-    failpoints.read_again()
     if request.mutation:
         mutations.apply(request.mutation)
+    failpoints.read_again()
     sys.argv = ["tidecast", "run", "--verbose"]
     code = 1
     try:

@@ -40,14 +40,22 @@ def remake_topics(cluster: LocalKafka, only: Iterable[str] = TOPICS) -> None:
         TimeoutError: the brokers did not do it in time.
     """
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    there = sorted(set(only) & admin.list_topics(timeout=15).topics.keys())
-    if there:
-        for deleted in admin.delete_topics(there).values():
-            deleted.result(30)
-    for number in cluster.numbers:
-        wait_for(lambda n=number: not there or _is_gone(cluster, n, there), _WAIT_S, "the end of topics")  # type: ignore[misc]
+    if there := sorted(set(only) & admin.list_topics(timeout=15).topics.keys()):
+        delete_topics(cluster, there)
     kafka = load(environ={"TIDECAST_KAFKA__BOOTSTRAP_SERVERS": cluster.bootstrap}).settings.kafka
     create_topics(kafka, PARTITIONS, replication=len(cluster.numbers))
+
+
+def delete_topics(cluster: LocalKafka, topics: list[str]) -> None:
+    """Deletes topics, and waits until no broker knows them any more.
+
+    Raises:
+        TimeoutError: the brokers did not do it in time.
+    """
+    for deleted in AdminClient({"bootstrap.servers": cluster.bootstrap}).delete_topics(topics).values():
+        deleted.result(30)
+    for number in cluster.numbers:
+        wait_for(lambda n=number: _is_gone(cluster, n, topics), _WAIT_S, "the end of topics")  # type: ignore[misc]
 
 
 def _is_gone(cluster: LocalKafka, number: int, topics: list[str]) -> bool:

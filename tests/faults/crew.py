@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.faults.messages import Fork
 from tests.faults.processes import Line, Process
 
-#: A supervisor waits a little, and does not try for ever.
-_RESTART_S = 0.25
+#: A supervisor waits a little, longer from time to time, and does not try for ever.
+_RESTART_S, _RESTART_MOST_S = 0.25, 2.0
 MAX_STARTS = 25
 
 
@@ -91,7 +91,7 @@ class Crew:
             if not worker.supervised or worker.runs:
                 continue
             if not worker.due:
-                worker.due = now + _RESTART_S
+                worker.due = now + min(_RESTART_S * 1.3 ** len(worker.processes), _RESTART_MOST_S)
             elif now >= worker.due and len(worker.processes) < MAX_STARTS:
                 self._start(worker)
 

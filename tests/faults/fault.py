@@ -27,11 +27,13 @@ class Fault(ABC):
     #: Whether it may happen in one run with another; and whether it needs the fail points of worker 1 for itself.
     mixes: ClassVar[bool] = True
     at_step: ClassVar[bool] = False
+    #: How many of a round of seeds have it first.
+    weight: ClassVar[int] = 1
 
     @classmethod
     @abstractmethod
-    def draw(cls, random: Random) -> Fault:
-        """One of its kind."""
+    def draw(cls, random: Random, turn: int) -> Fault:
+        """One of its kind; `turn` counts up from seed to seed, for what must all have its turn."""
 
     def prepare(self, scene: Scene) -> None:
         """Before there is any worker: settings and relays."""

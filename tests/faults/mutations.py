@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
+from features.store import Guard, Wanted, Write
 from features.store import redis as redis_store
-from stream.commit import Commit
-from stream.ownership import Ownership, Partition
+from features.store.link import Script
+from features.store.redis import RedisStore
+from stream import failpoints
+from stream.ownership import Ownership
+from stream.worker import Worker
 
 _MUTATIONS: dict[str, Callable[[], None]] = {}
 
@@ -22,24 +29,87 @@ def names() -> list[str]:
     return sorted(_MUTATIONS)
 
 
+def docs() -> dict[str, str]:
+    """What each does."""
+    return {name: (_MUTATIONS[name].__doc__ or "").strip() for name in names()}
+
+
 def apply(name: str) -> None:
     """Breaks this process's engine."""
     _MUTATIONS[name]()
 
 
+def _with_commit_script(change: Callable[[str], str]) -> None:
+    script = Script("commit.lua")
+    script.source = change(script.source)
+    script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
+    redis_store._COMMIT = script
+
+
+def _patch(owner: Any, name: str, method: Callable[..., Any]) -> None:
+    setattr(owner, name, method)
+
+
 @mutation
 def no_fence_check() -> None:
     """The store takes every write, whoever owns the partition and wherever its fence is."""
-    script = redis_store._COMMIT
-    script.source = script.source.replace("if refused then", "if false then")
-    redis_store._COMMIT = type(script)("commit.lua")
-    raise NotImplementedError
+
+    def take_all(source: str) -> str:
+        changed = source.replace("if refused then", "if false then")
+        assert changed != source, "commit.lua has changed: this mutation must follow"
+        return changed
+
+    _with_commit_script(take_all)
+    load_all = RedisStore.load_all
+
+    def load_unguarded(
+        self: RedisStore, wanted: Sequence[Wanted], _guards: Sequence[Guard] = ()
+    ) -> list[list[bytes | None]]:
+        return load_all(self, wanted)
+
+    _patch(RedisStore, "load_all", load_unguarded)
 
 
 @mutation
 def commit_before_write() -> None:
-    """Offsets are committed before the store has the state."""
-    raise NotImplementedError
+    """Offsets are committed when records have been polled, before anything of them is written or produced."""
+    process = Worker._process
+
+    def commit_first(self: Worker, records: list[Any]) -> None:
+        assert self._source is not None
+        self._source.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
+        process(self, records)
+
+    _patch(Worker, "_process", commit_first)
 
 
-_ = (Commit, Ownership, Partition)
+@mutation
+def fence_before_states() -> None:
+    """The fence moves in one call and the states follow in another."""
+    commit = RedisStore.commit
+
+    def in_two(self: RedisStore, writes: Sequence[Write]) -> None:
+        commit(self, [replace(write, records=[]) for write in writes])
+        failpoints.reach("written")
+        commit(self, [replace(write, fences=[]) for write in writes])
+
+    _patch(RedisStore, "commit", in_two)
+
+
+@mutation
+def folds_again() -> None:
+    """Whatever is read is folded, also what the fence says is in the state."""
+    _patch(Ownership, "foldable", lambda _self, _topic, feed, _bucket: feed.offset >= 0)
+
+
+@mutation
+def offsets_outside_the_transaction() -> None:
+    """Offsets are committed by themselves, after the transaction."""
+
+    def commit_apart(self: Worker, offsets: dict[tuple[str, int], int]) -> None:
+        assert self._source is not None
+        self._sink.commit({}, self._source.group_metadata)  # type: ignore[attr-defined]
+        failpoints.reach("committed")
+        self._source.commit(offsets)
+
+    _patch(Worker, "_commit_transaction", commit_apart)

@@ -72,12 +72,13 @@ def draw(seed: int, protocol: str | None = None) -> Plan:
         protocol: in place of the one that the seed draws.
     """
     every = list(kinds().values())
+    round_ = _round(every)
     random = Random(seed)
-    first = every[seed % len(every)]
+    first, turn = round_[seed % len(round_)], _turn(round_, seed)
     others = [f for f in every if f.mixes and f is not first and not (f.at_step and first.at_step)]
-    chosen = [first.draw(random)]
+    chosen = [first.draw(random, turn)]
     if first.mixes and random.random() < _SECOND:
-        chosen.append(random.choice(others).draw(random))
+        chosen.append(random.choice(others).draw(random, random.randrange(1_000)))
     shares = sorted(random.uniform(0.1, 0.7) for _ in chosen)
     drawn = random.choice(PROTOCOLS)
     return Plan(
@@ -92,6 +93,19 @@ def draw(seed: int, protocol: str | None = None) -> Plan:
         traffic_s=round(random.uniform(1.0, 2.0), 2),
         faults=tuple(zip(shares, chosen, strict=True)),
     )
+
+
+def _round(every: Sequence[type[Fault]]) -> list[type[Fault]]:
+    """The kinds in turn, each as often as it weighs, well spread."""
+    places = [((n + 0.5) / kind.weight, kind.kind, kind) for kind in every for n in range(kind.weight)]
+    return [kind for _, _, kind in sorted(places, key=lambda place: place[:2])]
+
+
+def _turn(round_: Sequence[type[Fault]], seed: int) -> int:
+    """How many seeds before this one had its kind first."""
+    rounds, at = divmod(seed, len(round_))
+    first = round_[at]
+    return rounds * first.weight + round_[:at].count(first)
 
 
 def plans(runs: int, first_seed: int, only: Sequence[str] = (), protocol: str | None = None) -> Iterator[Plan]:

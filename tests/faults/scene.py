@@ -174,6 +174,11 @@ class Scene(contextlib.ExitStack):
         self.note(f"worker {worker.number} is killed")
         worker.process.send(signal.SIGKILL)
 
+    def use_namespace(self, name: str) -> None:
+        """Workers that start from now on use another namespace of the store."""
+        self.crew.environment["TIDECAST_STORE__NAMESPACE"] = name
+        self._store_client = None
+
     def client(self) -> RedisStore:
         """A client of the store, past all relays."""
         if self._store_client is None:

@@ -19,6 +19,8 @@ from tests.faults.run import Result, carry_out
 
 #: Brokers of a lane that has more than one.
 _MANY = 3
+#: A broker that lives for minutes is not worth the second compiler's time.
+_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Suite:
             UsageError: Kafka cannot be started.
         """
         self.broker = check()
+        os.environ.update(_JAVA)
         directory = self.options.directory
         directory.mkdir(parents=True, exist_ok=True)
         self._variants = {n: make_variant(n, directory / "logs") for n in range(VARIANTS)}

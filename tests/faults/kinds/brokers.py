@@ -26,7 +26,7 @@ class BrokerKilled(Fault):
     down_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> BrokerKilled:
+    def draw(cls, random: Random, turn: int) -> BrokerKilled:
         return cls(round(random.uniform(0.0, 1.5), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -53,7 +53,7 @@ class LeaderMoved(Fault):
     longer_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> LeaderMoved:
+    def draw(cls, random: Random, turn: int) -> LeaderMoved:
         return cls(round(random.uniform(0.0, 1.0), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -80,7 +80,7 @@ class CoordinatorLost(Fault):
     down_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> CoordinatorLost:
+    def draw(cls, random: Random, turn: int) -> CoordinatorLost:
         return cls(random.choice(("group", "transactions")), round(random.uniform(0.0, 1.5), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -102,7 +102,7 @@ class EndTxnCut(Fault):
     cuts: tuple[Cut, ...]
 
     @classmethod
-    def draw(cls, random: Random) -> EndTxnCut:
+    def draw(cls, random: Random, turn: int) -> EndTxnCut:
         ways: tuple[Cut, ...] = ("before", "after")
         return cls(tuple(random.choice(ways) for _ in range(random.randint(1, 4))))
 

@@ -25,7 +25,7 @@ class Scaled(Fault):
     killed: tuple[bool, ...]
 
     @classmethod
-    def draw(cls, random: Random) -> Scaled:
+    def draw(cls, random: Random, turn: int) -> Scaled:
         pauses = tuple(round(random.uniform(0.1, 1.0), 2) for _ in range(3))
         return cls(pauses, tuple(random.random() < 0.4 for _ in range(2)))
 
@@ -56,7 +56,7 @@ class Rolled(Fault):
     pause_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> Rolled:
+    def draw(cls, random: Random, turn: int) -> Rolled:
         return cls(round(random.uniform(0.0, 0.8), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -79,7 +79,7 @@ class SlowSteps(Fault):
     pause_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> SlowSteps:
+    def draw(cls, random: Random, turn: int) -> SlowSteps:
         points = (
             "claimed",
             "revoking",
@@ -115,7 +115,7 @@ class SameName(Fault):
     seconds: float
 
     @classmethod
-    def draw(cls, random: Random) -> SameName:
+    def draw(cls, random: Random, turn: int) -> SameName:
         return cls(round(random.uniform(0.8, 2.5), 2))
 
     def strike(self, scene: Scene) -> None:

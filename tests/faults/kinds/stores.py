@@ -23,7 +23,7 @@ class StoreKilled(Fault):
     down_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreKilled:
+    def draw(cls, random: Random, turn: int) -> StoreKilled:
         return cls(round(random.choice((0.0, random.uniform(0.1, 1.5))), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -44,7 +44,7 @@ class StoreRolledBack(Fault):
     down_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreRolledBack:
+    def draw(cls, random: Random, turn: int) -> StoreRolledBack:
         return cls(round(random.uniform(0.1, 1.0), 2), round(random.uniform(0.0, 0.5), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -66,7 +66,7 @@ class StoreFailsOver(Fault):
     lag_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreFailsOver:
+    def draw(cls, random: Random, turn: int) -> StoreFailsOver:
         return cls(round(random.uniform(0.0, 1.0), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -87,7 +87,7 @@ class StoreWiped(Fault):
     again_after_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreWiped:
+    def draw(cls, random: Random, turn: int) -> StoreWiped:
         return cls(round(random.choice((0.0, random.uniform(0.05, 0.5))), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -107,7 +107,7 @@ class StoreReadOnly(Fault):
     seconds: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreReadOnly:
+    def draw(cls, random: Random, turn: int) -> StoreReadOnly:
         return cls(round(random.uniform(0.3, 2.0), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -126,7 +126,7 @@ class StoreFull(Fault):
     seconds: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreFull:
+    def draw(cls, random: Random, turn: int) -> StoreFull:
         return cls(round(random.uniform(0.3, 2.0), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -145,7 +145,7 @@ class StoreHangs(Fault):
     seconds: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreHangs:
+    def draw(cls, random: Random, turn: int) -> StoreHangs:
         return cls(round(random.uniform(1.2, 2.5), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -164,7 +164,7 @@ class StoreSlow(Fault):
     delay_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> StoreSlow:
+    def draw(cls, random: Random, turn: int) -> StoreSlow:
         return cls(round(random.uniform(0.02, 0.3), 3))
 
     def prepare(self, scene: Scene) -> None:

@@ -38,14 +38,15 @@ class KilledAtStep(Fault):
     kind = "killed-at-step"
     doc = "a worker is killed at a numbered step of the protocol"
     at_step = True
+    weight = 6
 
     point: str
     nth: int
     delay_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> KilledAtStep:
-        point = random.choice(list(POINTS))
+    def draw(cls, random: Random, turn: int) -> KilledAtStep:
+        point = list(POINTS)[turn % len(POINTS)]
         nth = 1 if point in _ONCE else random.randint(1, 6)
         return cls(point, nth, random.choice((0.0, 0.0, 0.02)))
 
@@ -71,7 +72,7 @@ class Killed(Fault):
     after_s: tuple[float, ...]
 
     @classmethod
-    def draw(cls, random: Random) -> Killed:
+    def draw(cls, random: Random, turn: int) -> Killed:
         return cls(tuple(round(random.uniform(0, 0.5), 3) for _ in range(random.randint(1, 3))))
 
     def strike(self, scene: Scene) -> None:
@@ -88,15 +89,16 @@ class Zombie(Fault):
     doc = "a worker is stopped past its session time-out, at a step or anywhere, and comes back"
     workers = 2
     at_step = True
+    weight = 4
 
     point: str
     nth: int
     longer_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> Zombie:
-        points = [p for p in POINTS if p not in _ONCE]
-        return cls(random.choice([*points, ""]), random.randint(1, 6), round(random.uniform(0, 1), 2))
+    def draw(cls, random: Random, turn: int) -> Zombie:
+        points = [*(p for p in POINTS if p not in _ONCE), ""]
+        return cls(points[turn % len(points)], random.randint(1, 6), round(random.uniform(0, 1), 2))
 
     def prepare(self, scene: Scene) -> None:
         if self.point:
@@ -124,7 +126,7 @@ class Nap(Fault):
     seconds: float
 
     @classmethod
-    def draw(cls, random: Random) -> Nap:
+    def draw(cls, random: Random, turn: int) -> Nap:
         return cls(round(random.uniform(0.2, 1.2), 2))
 
     def strike(self, scene: Scene) -> None:
@@ -144,7 +146,7 @@ class ClockJumps(Fault):
     shift_s: float
 
     @classmethod
-    def draw(cls, random: Random) -> ClockJumps:
+    def draw(cls, random: Random, turn: int) -> ClockJumps:
         return cls(round(random.choice((-1, 1)) * random.choice((90.0, 3_600.0, 86_400.0)) * random.uniform(0.5, 1), 1))
 
     def prepare(self, scene: Scene) -> None:
