@@ -171,26 +171,30 @@ class Source:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        records = self._records(polled)
+        records, ended = self._records(polled)
         if self._behind:
-            return self._first_those_behind(records)
-        if self._held:
+            records = self._first_those_behind(records)
+            # Only now: what was polled before the end comes in a micro-batch before all that has waited for it.
+            for partition in ended:
+                self._caught_up(partition)
+        elif self._held:
             records, self._held = [*self._held, *records], []
         return records
 
-    def _records(self, polled: Sequence[Any]) -> list[Any]:
-        records = []
+    def _records(self, polled: Sequence[Any]) -> tuple[list[Any], list[Partition]]:
+        """The records, and the partitions that have been read to their ends."""
+        records, ended = [], []
         for message in polled:
             error = message.error()
             if error is None:
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._caught_up((message.topic(), message.partition()))
+                ended.append((message.topic(), message.partition()))
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 self._out_of_range(TopicPartition(message.topic(), message.partition()))
             else:
                 judge(error)
-        return records
+        return records, ended
 
     def _first_those_behind(self, records: Iterable[Any]) -> list[Any]:
         first = []

@@ -52,7 +52,8 @@ def delete_topics(cluster: LocalKafka, topics: list[str]) -> None:
     Raises:
         TimeoutError: the brokers did not do it in time.
     """
-    for deleted in AdminClient({"bootstrap.servers": cluster.bootstrap}).delete_topics(topics).values():
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    for deleted in admin.delete_topics(topics).values():
         deleted.result(30)
     for number in cluster.numbers:
         wait_for(lambda n=number: _is_gone(cluster, n, topics), _WAIT_S, "the end of topics")  # type: ignore[misc]
