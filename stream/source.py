@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
-#: What does not pass by itself.
+#: What does not pass by itself. A fatal error of a consumer comes once, as a message, and is not marked as fatal.
 _REFUSED = (
+    KafkaError._FATAL,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -99,7 +100,7 @@ class Source:
         on_lost: Callable[[list[Partition]], None],
     ) -> None:
         self._incremental = kafka.group_protocol == "consumer"
-        self._consumer = Consumer({**_config(kafka), "error_cb": self._told})
+        self._consumer = Consumer(_config(kafka))
         self._assign = self._consumer.incremental_assign if self._incremental else self._consumer.assign
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
@@ -117,12 +118,6 @@ class Source:
             on_revoke=self._guarded(lambda parts: self._taken(parts, self._handlers[1])),
             on_lost=self._guarded(lambda parts: self._taken(parts, self._handlers[2])),
         )
-
-    def _told(self, error: Any) -> None:
-        """A fatal error may come by the callback alone: polls go on, and never bring anything again."""
-        _told(error)
-        if error.fatal():
-            self._failure = SourceFailed(error.str())
 
     def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any, Any], None]:
         """The binding swallows what callbacks raise; keep it for the next poll."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stream.provenance import ID
 from stream.topology import CONSUMED, DEAD_LETTERS, DEMAND, FEATURE_LOG, SUPPLY_ALERTS
 from tests.faults.numbers import differs
 from tests.faults.outcome import Outcome, Seen
@@ -101,17 +102,18 @@ def _origin(seen: Seen) -> list[Any]:
     """What a record was made of: each of them may be published of an entity once."""
     if seen.topic == DEAD_LETTERS.name:
         return [tuple(seen.headers.get(f"tidecast-{part}") for part in ("topic", "partition", "offset"))]
+    ids = [seen.headers[ID]] if ID in seen.headers else []
+    if seen.topic not in (*_SCORES, SUPPLY_ALERTS.name):
+        return ids
     record = json.loads(seen.value or b"{}")
-    if seen.topic == FEATURE_LOG.name:
-        return [(record["model"], json.dumps(record["reflects"]))]
     if seen.topic == SUPPLY_ALERTS.name:
         return [record["sequence"]]
-    return [(s["topic"], s["partition"], s["offset"]) for s in record["source"]]
+    return [*ids, *((s["topic"], s["partition"], s["offset"]) for s in record["source"])]
 
 
 def _doubles(outcome: Outcome) -> Iterator[Problem]:
-    """No (entity, source offset) twice on an output topic."""
-    for topic in (*_SCORES, FEATURE_LOG.name, SUPPLY_ALERTS.name, DEAD_LETTERS.name):
+    """No (entity, source offset) twice on an output topic, and no idempotency key."""
+    for topic in (*_SCORES, DEMAND.name, FEATURE_LOG.name, SUPPLY_ALERTS.name, DEAD_LETTERS.name):
         seen = Counter((s.key, origin) for s in outcome.records[topic] for origin in _origin(s))
         if more := [at for at, n in seen.items() if n > 1]:
             yield Problem("duplicated", f"{topic}: published more than once: {_some(more)}", len(more))

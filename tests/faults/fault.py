@@ -47,6 +47,11 @@ class Fault(ABC):
         """Traffic is over: what must be well again for the run to end."""
         return
 
+    @property
+    def face(self) -> str:
+        """What a set of runs that covers everything must have once: the kind, with the step that it strikes at."""
+        return self.kind
+
     def told(self) -> dict[str, Any]:
         """What a plan shows of it."""
         return {"kind": self.kind, **asdict(self)}

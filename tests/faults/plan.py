@@ -14,7 +14,10 @@ from tests.faults.inputs import VARIANTS
 
 #: The group protocols that workers can be told to use.
 PROTOCOLS: Sequence[str] = ("classic", "consumer") if "group_protocol" in KafkaSettings.model_fields else ("classic",)
-_SECOND = 0.3  # share of runs with a second fault
+#: The share of runs with a second fault.
+_SECOND = 0.3
+#: So many seeds have everything.
+_FAR = 200
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,15 @@ def plans(runs: int, first_seed: int, only: Sequence[str] = (), protocol: str | 
         if not only or plan.faults[0][1].kind in only or any(f.kind in only for _, f in plan.faults):
             found += 1
             yield plan
+
+
+def covering(first_seed: int = 0) -> list[Plan]:
+    """Few plans that have every kind of fault, and every step at which one strikes: each brings something new."""
+    every, found = [draw(seed) for seed in range(first_seed, first_seed + _FAR)], set[str]()
+    chosen = []
+    for plan in every:
+        faces = {fault.face for _, fault in plan.faults}
+        if not faces <= found:
+            chosen.append(plan)
+            found |= faces
+    return chosen

@@ -157,10 +157,12 @@ class Scene(contextlib.ExitStack):
 
     # --- workers and store -----------------------------------------------------------------------------------------
 
-    def add_worker(self, **environment: str) -> Worker:
-        """One more worker, with a name of its own where the plan has them."""
-        name = {"TIDECAST_KAFKA__GROUP_INSTANCE_ID": f"worker-{len(self.crew.workers) + 1}"} if self.plan.static else {}
-        worker = self.crew.add(**name, **environment)
+    def add_worker(self, name: str = "", **environment: str) -> Worker:
+        """One more worker, with a name of its own where the plan has them, or the given one."""
+        name = name or (f"worker-{len(self.crew.workers) + 1}" if self.plan.static else "")
+        if name:
+            environment["TIDECAST_KAFKA__GROUP_INSTANCE_ID"] = name
+        worker = self.crew.add(**environment)
         self.note(f"worker {worker.number} is added")
         return worker
 

@@ -81,7 +81,11 @@ class CoordinatorLost(Fault):
 
     @classmethod
     def draw(cls, random: Random, turn: int) -> CoordinatorLost:
-        return cls(random.choice(("group", "transactions")), round(random.uniform(0.0, 1.5), 2))
+        return cls(("group", "transactions")[turn % 2], round(random.uniform(0.0, 1.5), 2))
+
+    @property
+    def face(self) -> str:
+        return f"{self.kind} {self.of}"
 
     def strike(self, scene: Scene) -> None:
         group = scene.settings.kafka.group_id

@@ -119,8 +119,7 @@ class SameName(Fault):
         return cls(round(random.uniform(0.8, 2.5), 2))
 
     def strike(self, scene: Scene) -> None:
-        name = "TIDECAST_KAFKA__GROUP_INSTANCE_ID"
-        twin = scene.add_worker(**{name: scene.crew.workers[0].environment.get(name, "worker-1")})
+        twin = scene.add_worker(name="worker-1")
         scene.pause(self.seconds)
         scene.note("the twin is taken away")
         scene.crew.remove(twin)

@@ -50,6 +50,10 @@ class KilledAtStep(Fault):
         nth = 1 if point in _ONCE else random.randint(1, 6)
         return cls(point, nth, random.choice((0.0, 0.0, 0.02)))
 
+    @property
+    def face(self) -> str:
+        return f"{self.kind} {self.point or 'anywhere'}"
+
     def prepare(self, scene: Scene) -> None:
         action = f"kill={self.delay_s}" if self.delay_s else "kill"
         scene.first[VARIABLE] = f"{self.point}:{self.nth}:{action}"
@@ -99,6 +103,10 @@ class Zombie(Fault):
     def draw(cls, random: Random, turn: int) -> Zombie:
         points = [*(p for p in POINTS if p not in _ONCE), ""]
         return cls(points[turn % len(points)], random.randint(1, 6), round(random.uniform(0, 1), 2))
+
+    @property
+    def face(self) -> str:
+        return f"{self.kind} {self.point or 'anywhere'}"
 
     def prepare(self, scene: Scene) -> None:
         if self.point:
