@@ -82,7 +82,7 @@ class Floor:
             decoders, offsets = self._decode, self._offsets
             for record in records:
                 topic = record.topic()
-                decoders[topic](record.value())
+                decoders[topic](record.value() or b"")
                 record.key()
                 offsets[topic, record.partition()] = record.offset() + 1
                 self._taken += topic != DEMAND.name

@@ -6,9 +6,9 @@
     python benchmarks/pipeline.py --orders 5000 --rounds 1 --delivery exactly_once      # a quick look
 
 Starts Apache Kafka (one broker) and Valkey, makes up a shop (benchmarks/workload.py: ten clicks an order; all of it is
-simulated) and lets a real worker process take in the first part of it. Then the worker is stopped (SIGSTOP), the rest is
-produced, and it goes on with all of that waiting. CPU time is that of the worker process, user and system, librdkafka's
-threads included, from there to the moment when the group has committed everything; start-up is told apart.
+simulated) and lets a real worker process take in the first tenth of it. Then the worker is stopped (SIGSTOP), the rest
+is produced, and it goes on with all of that waiting. CPU time is that of the worker process, user and system, with
+librdkafka's threads, from there to the moment when the group has committed everything; start-up is told apart.
 
 The floor (benchmarks/floor.py) is a process that polls the same records with the same consumer settings, decodes them
 into the same types, and produces the records that the worker has just produced, with the same producer settings and
@@ -131,13 +131,13 @@ def _table(title: str) -> Table:
 
 def told(shop: Shop, run: Run) -> str:
     """The workload and what the worker made of it."""
-    scores = ", ".join(f"{name} {n / run.inputs * 11:.2f}" for name, n in sorted(run.scores.items()))
+    scores = ", ".join(f"{name} {n / run.inputs * (CLICKS + 1):.2f}" for name, n in sorted(run.scores.items()))
     return (
         f"workload (simulated): {shop.orders:,} orders of 1 to 5 lines by {shop.customers:,} customers, each after "
         f"{CLICKS} clicks; {shop.items:,} items at one location, counted and delivered weekly; {shop.offers} offers; "
         f"4 partitions; one worker\n"
         f"measured: {run.inputs:,} events and {run.records - run.inputs:,} demand records; {run.published:,} records "
-        f"published; {run.records / max(run.batches, 1):,.0f} records a micro-batch; scores an order (11 events): {scores}"
+        f"published; {run.records / max(run.batches, 1):,.0f} records a micro-batch; scores an order: {scores}"
     )
 
 
