@@ -55,9 +55,9 @@ def measured(bench: Bench, options: argparse.Namespace, say: Callable[[str], Non
             say(f"round {number}, {delivery.replace('_', ' ')}: worker")
             run, produced = bench.worker(delivery, keep=True)
             found.setdefault(f"{delivery} worker", []).append(run)
-            if options.against is not None:
-                say(f"round {number}, {delivery.replace('_', ' ')}: worker of {options.against}")
-                found.setdefault(f"{delivery} against", []).append(bench.worker(delivery, options.against)[0])
+            for checkout in options.against:
+                say(f"round {number}, {delivery.replace('_', ' ')}: worker of {checkout}")
+                found.setdefault(f"{delivery} {checkout}", []).append(bench.worker(delivery, checkout)[0])
             say(f"round {number}, {delivery.replace('_', ' ')}: floor")
             found.setdefault(f"{delivery} floor", []).append(bench.floor(delivery, produced))
     return found
@@ -72,11 +72,10 @@ def costs(found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, flo
     """Figures by process: the ratio is the median of those of each round."""
     floors = found[f"{delivery} floor"]
     out = {}
-    for name in ("worker", "against", "floor"):
-        runs = found.get(f"{delivery} {name}")
-        if runs is None:
+    for name, runs in found.items():
+        if not name.startswith(delivery):
             continue
-        out[name] = {
+        out[name.removeprefix(f"{delivery} ")] = {
             "us_per_event": us(runs, lambda r: r.cpu.total / r.inputs),
             "us_per_record": us(runs, lambda r: r.cpu.total / r.records),
             "us_per_event_client_threads": us(runs, lambda r: r.cpu.client / r.inputs),
@@ -144,7 +143,13 @@ def told(shop: Shop, run: Run) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures")
-    parser.add_argument("--against", type=Path, help="a checkout of another version, whose worker is measured in turn")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        help="a checkout of another version, whose worker is measured in turn; may be given several times",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delivery", choices=DELIVERIES, action="append", help="only this one")
     parser.add_argument("--no-profile", action="store_true", help="without the run by stage")
