@@ -10,7 +10,7 @@ partition is a duplicate. It costs 32 bytes an event of the horizon in the store
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xxhash
@@ -83,22 +83,33 @@ class Seen:
             offset: of the record; ascending from call to call.
             folded_to: R: records before it were taken in or dropped before, and are so again.
         """
+        return self.take_in_all([event_id], [offset], folded_to)[0]
+
+    def take_in_all(self, event_ids: Sequence[int], offsets: Sequence[int], folded_to: int) -> list[bool]:
+        """`take_in` for many records, one after another."""
         if not self._horizon:
-            return True
-        if offset < folded_to:
-            return self._was_first(offset)
-        number = self._number.get(event_id)
-        if number is not None and self._count - number <= self._horizon:
-            return False
-        count = self._count
-        at = count % self._capacity
-        gone = self._ids[at]
-        if gone and self._number.get(gone) == count - self._capacity:
-            del self._number[gone]
-        self._ids[at], self._at[at] = event_id, offset
-        self._number[event_id] = count
-        self._count = count + 1
-        return True
+            return [True] * len(event_ids)
+        horizon, capacity, count = self._horizon, self._capacity, self._count
+        ids, at_offset, numbers = self._ids, self._at, self._number
+        number_of = numbers.get
+        firsts = []
+        for event_id, offset in zip(event_ids, offsets, strict=True):
+            if offset < folded_to:
+                firsts.append(self._was_first(offset))
+                continue
+            if count - number_of(event_id, -capacity) <= horizon:
+                firsts.append(False)
+                continue
+            at = count % capacity
+            gone = ids[at]
+            if gone and number_of(gone) == count - capacity:
+                del numbers[gone]
+            ids[at], at_offset[at] = event_id, offset
+            numbers[event_id] = count
+            count += 1
+            firsts.append(True)
+        self._count = count
+        return firsts
 
     def _was_first(self, offset: int) -> bool:
         """A record further back than the ring is taken to be the first: nothing is known against it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import xxhash
@@ -22,6 +22,18 @@ def hash64(text: str) -> int:
     True
     """
     return int(xxhash.xxh3_64_intdigest(text.encode())) or 1
+
+
+def hashes_or_0(texts: Sequence[str | None]) -> NDArray[np.uint64]:
+    """The ids of many strings whose names need not be remembered, 0 for None, uint64 of shape (n,).
+
+    Most come several times: each is hashed once.
+
+    >>> hashes_or_0(["s1", None, "s1"]).tolist() == [hash64("s1"), 0, hash64("s1")]
+    True
+    """
+    ids = {text: 0 if text is None else hash64(text) for text in set(texts)}
+    return np.fromiter(map(ids.__getitem__, texts), np.uint64, len(texts))
 
 
 class IdCache:
@@ -53,7 +65,11 @@ class IdCache:
 
     def ids(self, texts: Iterable[str]) -> NDArray[np.uint64]:
         """The ids of many strings, as uint64 of shape (n,)."""
-        return np.fromiter((self.id(t) for t in texts), dtype=np.uint64)
+        wanted = list(texts)
+        known = list(map(self._ids.get, wanted))
+        if None in known:
+            known = [self.id(text) for text in wanted]
+        return np.array(known, np.uint64)
 
     def learn(self, names: Mapping[int, str]) -> None:
         """Takes in names that the store already keeps."""

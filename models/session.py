@@ -1,4 +1,4 @@
-"""ONNX sessions: one a model, one thread, no spinning, batches padded to a few shapes."""
+"""ONNX sessions: one a model, one thread, no spinning, batches in parts, padded to a few shapes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ _BROKEN = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
-_BUCKETS = (16, 64, 256, 1024, 4096)
+#: Batch shapes are multiples of this: every vector instruction of every kernel is full then, so what a row scores does
+#: not depend on how many others there are. (On its place among them it may, in the last bit: sums over a row begin at
+#: an aligned address.)
+_STEP = 16
+#: Larger batches are run in parts: their intermediate results would not fit the processor's caches.
+_MOST = 256
 
 
 def padded_size(n: int) -> int:
-    """The smallest batch shape that holds n rows: onnxruntime plans memory once a shape.
+    """The smallest batch shape that holds n rows, of at most 256: few shapes, since onnxruntime plans memory for each,
+    but close to each other, since a row of padding costs as much as any other.
 
-    >>> [padded_size(n) for n in (1, 17, 5000)]
-    [16, 64, 8192]
+    >>> [padded_size(n) for n in (1, 17, 250)]
+    [16, 32, 256]
     """
-    for size in _BUCKETS:
-        if n <= size:
-            return size
-    return -(-n // _BUCKETS[-1]) * _BUCKETS[-1]
+    return max(-(-n // _STEP), 1) * _STEP
 
 
 class Session:
@@ -80,10 +83,17 @@ class Session:
         Returns:
             An array an output, first axis of length `rows`.
         """
-        size = padded_size(rows)
-        padded = {n: a if n in shared else _pad(a, size) for n, a in feeds.items()}
-        outputs = self._session.run(self.outputs, padded)
-        return {n: a[:rows] for n, a in zip(self.outputs, outputs, strict=True)}
+        parts = [self._part(feeds, at, min(at + _MOST, rows), shared) for at in range(0, max(rows, 1), _MOST)]
+        joined = parts[0] if len(parts) == 1 else [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        return dict(zip(self.outputs, joined, strict=True))
+
+    def _part(
+        self, feeds: Mapping[str, NDArray[Any]], begin: int, end: int, shared: frozenset[str]
+    ) -> list[NDArray[Any]]:
+        """The outputs of rows `begin` to `end`."""
+        size = padded_size(end - begin)
+        padded = {n: a if n in shared else _pad(a[begin:end], size) for n, a in feeds.items()}
+        return [a[: end - begin] for a in self._session.run(self.outputs, padded)]
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:

@@ -29,7 +29,7 @@ from typing import Any
 from features.store import Record, Store, Write
 from features.store.base import bucket_of
 from stream import deadletter, failpoints
-from stream.decode import DecodedBatch, Decoder, RecordLike, item_key
+from stream.decode import DeadLetter, DecodedBatch, Decoder, RecordLike, item_key
 from stream.duplicates import drop_duplicates
 from stream.events import SourceOffset
 from stream.fold import Folded, State
@@ -43,6 +43,11 @@ from stream.sink import Sink, TransactionalSink
 from stream.topology import DEAD_LETTERS, DEMAND
 
 SCORE_TTL_MS = 90 * 86_400_000
+
+
+class Interrupted(Exception):
+    """Partitions came or went in the middle of a micro-batch: K and R must be read again."""
+
 
 Waiting = Callable[[Callable[[], Any]], Any]
 
@@ -73,6 +78,7 @@ class Commit:
         self._store: Store = state.store
         self._patiently = patiently
         self._uncommitted: dict[Partition, int] = {}
+        self._generation = 0
 
     def process(self, records: Sequence[RecordLike]) -> None:
         """Steps 1 to 5.
@@ -87,7 +93,8 @@ class Commit:
         results = Results()
         alerting = self._scoring.alerting(batch, self._ownership, self._state, results)
         passed = None if alerting is None else alerting.passed
-        folded = self._patiently(lambda: self._state.fold(batch, self._ownership, passed))  # 2
+        self._generation = self._ownership.generation
+        folded = self._steadily(lambda: self._state.fold(batch, self._ownership, passed))  # 2
         failpoints.reach("folded")
         self._scoring.score(batch, folded, self._ownership, self._state, results)  # 3
         failpoints.reach("scored")
@@ -96,6 +103,27 @@ class Commit:
         self._produce(batch, results)  # 5
         failpoints.reach("produced")
         self._uncommitted |= batch.next_offsets
+
+    def _steadily(self, call: Callable[[], Any]) -> Any:
+        """Calls until the store answers, unless partitions come or go meanwhile: the client is polled while we wait.
+
+        Raises:
+            Interrupted: they did; nothing of the micro-batch has been written by this call.
+        """
+
+        def unless_interrupted() -> Any:
+            if self._ownership.generation != self._generation:
+                raise Interrupted("partitions came or went while the store was away")
+            return call()
+
+        return self._patiently(unless_interrupted)
+
+    def publish_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Dead letters of reference topics: published with the next commit, and the offsets after them with it."""
+        for letter in letters:
+            self._sink.produce(DEAD_LETTERS.name, letter.key, letter.value, deadletter.headers_of(letter))
+            self._uncommitted[letter.topic, letter.partition] = letter.offset + 1
+        self._metrics.published.labels(DEAD_LETTERS.name).inc(len(letters))
 
     def look_at_fences(self) -> None:
         """A micro-batch without records: writes nothing, and finds out whether the fences are where they were left.
@@ -114,12 +142,14 @@ class Commit:
             offsets = {p: self._never_back(p, offset) for p, offset in self._uncommitted.items()}
             commit_offsets(offsets)
             for partition, offset in offsets.items():
-                self._ownership.owned[partition].published_to = offset
+                if partition in self._ownership.owned:  # else of a reference topic
+                    self._ownership.owned[partition].published_to = offset
             self._uncommitted.clear()
 
     def _never_back(self, partition: Partition, offset: int) -> int:
         """K stays where it is while events in [R, K) are folded again."""
-        return max(offset, self._ownership.owned[partition].published_to)
+        owned = self._ownership.owned.get(partition)
+        return offset if owned is None else max(offset, owned.published_to)
 
     def abandon(self) -> None:
         """Forgets what was not committed: exactly once, nobody will ever see it."""
@@ -156,8 +186,8 @@ class Commit:
         buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
         for record in records:
             buckets[bucket_of(record.entity, self._store.buckets)].append(record)
-        self._patiently(self._state.register)
-        self._patiently(lambda: self._store.remember_names(ids.pending()))
+        self._steadily(self._state.register)
+        self._steadily(lambda: self._store.remember_names(ids.pending()))
         ids.saved()
         failpoints.reach("named")
         erasures = self._ownership.erasures
@@ -165,7 +195,7 @@ class Commit:
             Write(bucket, self._ownership.moves(batch.next_offsets, bucket), held, erasures.get(bucket))
             for bucket, held in enumerate(buckets)
         ]
-        self._patiently(lambda: self._store.commit(writes))
+        self._steadily(lambda: self._store.commit(writes))
         for write in writes:
             self._ownership.moved(write.fences, write.bucket)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -68,6 +70,11 @@ class Decoded:
     partitions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
 
+    def only(self, keep: Sequence[bool]) -> Decoded:
+        """Those that are to be kept."""
+        events, partitions, offsets = (list(compress(c, keep)) for c in (self.events, self.partitions, self.offsets))
+        return Decoded(self.topic, events, partitions, offsets)
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
@@ -86,18 +93,13 @@ class DecodedBatch:
     traces: Traces = field(default_factory=dict)
 
 
-def _customer_key(event: Any) -> str | None:
-    customer: str | None = event.customer_id
-    return customer
-
-
 def item_key(event: Any) -> str:
     """The key of an item: location:sku."""
     return f"{event.location}:{event.sku}"
 
 
 _KEYS: dict[str, Callable[[Any], str | None]] = {
-    t.name: item_key if t in (DEMAND, INVENTORY) else _customer_key for t in CONSUMED
+    t.name: item_key if t in (DEMAND, INVENTORY) else attrgetter("customer_id") for t in CONSUMED
 }
 
 
@@ -113,7 +115,7 @@ class Decoder:
     def __init__(self, max_future_skew_ms: int, max_record_bytes: int, topics: Sequence[Topic] = CONSUMED) -> None:
         self._skew_ms = max_future_skew_ms
         self._max_bytes = max_record_bytes
-        self._decoders = {t.name: msgspec.json.Decoder(t.record) for t in topics}
+        self._decoders = {t.name: msgspec.json.Decoder(t.record).decode for t in topics}
         #: A time of each partition that later records are not before.
         self._appended: dict[tuple[str, int], int] = {}
 
@@ -126,33 +128,38 @@ class Decoder:
         """
         topics: dict[str, Decoded] = {}
         dead: list[DeadLetter] = []
-        appended, skew_ms = self._appended, self._skew_ms
+        appended, skew_ms, max_bytes = self._appended, self._skew_ms, self._max_bytes
         following: dict[tuple[str, int], int] = {}
         traces: dict[tuple[str, int, int], Headers] = {}
+        topic, batch = "", Decoded("")
         for record in records:
-            topic, partition, offset = record.topic(), record.partition(), record.offset()
+            # Records come in runs of one topic.
+            if record.topic() != topic:
+                topic = record.topic()
+                batch = topics.setdefault(topic, Decoded(topic))
+                decode, entity_of = self._decoders[topic], _KEYS[topic]
+            partition, offset, value = record.partition(), record.offset(), record.value()
             following[topic, partition] = offset + 1
-            value = record.value()
             try:
-                if value is None or len(value) > self._max_bytes:
-                    raise _refusal(value, self._max_bytes)
-                event = self._decoders[topic].decode(value)
+                if value is None or len(value) > max_bytes:
+                    raise _refusal(value, max_bytes)
+                event = decode(value)
                 if event.event_time_ms > appended.get((topic, partition), 0) + skew_ms:
                     self._check_time(record, event.event_time_ms, now_ms)
-                _check_key(topic, record.key(), event)
+                # The key decides the partition, and so the worker that owns the entity's state.
+                entity = entity_of(event)
+                if entity is not None and record.key() != entity.encode():
+                    raise Refused("key", _misplaced(record.key(), entity))
             except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 own = record.headers() or ()
                 dead.append(DeadLetter(topic, partition, offset, record.key(), value, *reason_of(error), own))
                 continue
             if (headers := record.headers()) and (trace := trace_of(headers)):
                 traces[topic, partition, offset] = trace
-            batch = topics.get(topic)
-            if batch is None:
-                batch = topics[topic] = Decoded(topic)
             batch.events.append(event)
             batch.partitions.append(partition)
             batch.offsets.append(offset)
-        return DecodedBatch(topics, dead, following, traces)
+        return DecodedBatch({name: good for name, good in topics.items() if good.events}, dead, following, traces)
 
     def _check_time(self, record: RecordLike, event_time_ms: int, now_ms: int) -> None:
         kind, appended_ms = record.timestamp()
@@ -193,11 +200,8 @@ def _future(event_time_ms: int, now_ms: int, skew_ms: int) -> str:
     )
 
 
-def _check_key(topic: str, key: bytes | None, event: Any) -> None:
-    """The key decides the partition, and so the worker that owns the entity's state."""
-    wanted = _KEYS[topic](event)
-    if wanted is not None and key != wanted.encode():
-        found = None if key is None else key.decode(errors="replace")
-        if found is not None and len(found) > _MAX_KEY_CHARS:
-            found = found[:_MAX_KEY_CHARS] + "…"
-        raise Refused("key", f"the record key is {found!r}, but its entity is {wanted!r}; produce it with that key")
+def _misplaced(key: bytes | None, entity: str) -> str:
+    found = None if key is None else key.decode(errors="replace")
+    if found is not None and len(found) > _MAX_KEY_CHARS:
+        found = found[:_MAX_KEY_CHARS] + "…"
+    return f"the record key is {found!r}, but its entity is {entity!r}; produce it with that key"

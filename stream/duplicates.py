@@ -5,9 +5,10 @@ What it costs an event: benchmarks/stages.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import repeat
 from typing import Any
 
 from features.duplicates import event_ids
@@ -42,20 +43,25 @@ def _without(decoded: Decoded, ownership: Ownership, metrics: Metrics) -> Decode
     entity_of = _ENTITY.get(decoded.topic)
     if entity_of is None:
         return decoded
-    topic, buckets, first = decoded.topic, ownership.buckets, ownership.first_of_its_id
+    keep = [True] * len(decoded.events)
     ids = event_ids(e.event_id for e in decoded.events)
-    keep = [
-        first(topic, partition, offset, event_id, bucket_of(entity_of(event), buckets) if buckets > 1 else 0)
-        for event, event_id, partition, offset in zip(
-            decoded.events, ids, decoded.partitions, decoded.offsets, strict=True
-        )
-    ]
+    for (partition, bucket), places in _groups(decoded, entity_of, ownership.buckets).items():
+        owned = ownership.owned[decoded.topic, partition]
+        offsets = [decoded.offsets[i] for i in places]
+        firsts = owned.seen[bucket].take_in_all([ids[i] for i in places], offsets, owned.folded_to[bucket] or 0)
+        if not all(firsts):
+            for i, first in zip(places, firsts, strict=True):
+                keep[i] = first
     if all(keep):
         return decoded
-    metrics.duplicate_events.labels(topic).inc(len(keep) - sum(keep))
-    return Decoded(
-        topic,
-        list(compress(decoded.events, keep)),
-        list(compress(decoded.partitions, keep)),
-        list(compress(decoded.offsets, keep)),
-    )
+    metrics.duplicate_events.labels(decoded.topic).inc(keep.count(False))
+    return decoded.only(keep)
+
+
+def _groups(decoded: Decoded, entity_of: Callable[[Any], str], buckets: int) -> dict[tuple[int, int], Sequence[int]]:
+    """Where the events of each partition and bucket are, in log order."""
+    held = [bucket_of(entity_of(e), buckets) for e in decoded.events] if buckets > 1 else repeat(0)
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, place in enumerate(zip(decoded.partitions, held, strict=False)):
+        groups[place].append(i)
+    return dict(groups)

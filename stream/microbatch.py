@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.ids import IdCache, hash64
+from features.ids import IdCache, hashes_or_0
 from features.rows import (
     ClickKind,
     InventoryKind,
@@ -94,27 +95,31 @@ class Feed:
 _NONE = np.empty(0, np.int64)
 
 
+_event_time_ms, _customer_id, _quantity, _unit_price = (
+    attrgetter(name) for name in ("event_time_ms", "customer_id", "quantity", "unit_price")
+)
+
+
 def _kinds(events: Sequence[Any]) -> NDArray[np.int8]:
-    return np.fromiter((KINDS[type(e)] for e in events), np.int8, len(events))
+    return np.fromiter(map(KINDS.__getitem__, map(type, events)), np.int8, len(events))
 
 
 def _times(events: Sequence[Any]) -> NDArray[np.int64]:
-    return np.fromiter((e.event_time_ms for e in events), np.int64, len(events))
+    return np.fromiter(map(_event_time_ms, events), np.int64, len(events))
 
 
-def _hash_or_0(text: str | None) -> int:
-    return 0 if text is None else hash64(text)
+def _floats(events: Sequence[Any], of: Callable[[Any], float]) -> NDArray[np.float64]:
+    return np.fromiter(map(of, events), np.float64, len(events))
 
 
 def _orders(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
-    flat = [(i, line) for i, event in enumerate(events) for line in event.lines]
-    line_event = np.fromiter((i for i, _ in flat), np.int64, len(flat))
-    lines = [line for _, line in flat]
-    quantity = np.fromiter((line.quantity for line in lines), np.float64, len(lines))
-    price = np.fromiter((line.unit_price for line in lines), np.float64, len(lines))
-    discount = np.fromiter((line.discount for line in lines), np.float64, len(lines))
-    customers = [e.customer_id for e in events]
+    counts = [len(event.lines) for event in events]
+    line_event = np.repeat(np.arange(len(events)), counts)
+    lines = [line for event in events for line in event.lines]
+    quantity, price = _floats(lines, _quantity), _floats(lines, _unit_price)
+    discount = _floats(lines, attrgetter("discount"))
+    customers = list(map(_customer_id, events))
     orders, order_lines = order_rows_of(
         customers,
         _kinds(events),
@@ -123,7 +128,7 @@ def _orders(batch: Decoded, ids: IdCache) -> list[Feed]:
         fixed(quantity),
         fixed(price),
         line_values(quantity, price, discount),
-        ids.ids(line.sku for line in lines),
+        ids.ids(map(attrgetter("sku"), lines)),
     )
     known = np.fromiter((c is not None for c in customers), bool, len(customers))
     partition, offset = np.asarray(batch.partitions, np.int64), np.asarray(batch.offsets, np.int64)
@@ -136,15 +141,17 @@ def _orders(batch: Decoded, ids: IdCache) -> list[Feed]:
 
 def _clicks(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
-    skus = (getattr(e, "sku", None) for e in events)
-    products = np.fromiter((0 if sku is None else ids.id(sku) for sku in skus), np.uint64, len(events))
+    skus = [getattr(e, "sku", None) for e in events]
+    of_product = np.array([sku is not None for sku in skus])
+    products = np.zeros(len(events), np.uint64)
+    products[of_product] = ids.ids(sku for sku in skus if sku is not None)
     rows = rows_of(
         "clicks",
-        [e.customer_id for e in events],
+        list(map(_customer_id, events)),
         kind=_kinds(events),
         event_time_ms=_times(events),
         product=products,
-        session=np.fromiter(map(_hash_or_0, (e.session_id for e in events)), np.uint64, len(events)),
+        session=hashes_or_0([e.session_id for e in events]),
     )
     return [_feed(batch, rows)]
 
@@ -152,37 +159,35 @@ def _clicks(batch: Decoded, ids: IdCache) -> list[Feed]:
 def _demand(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
     n = len(events)
-    quantity = np.fromiter((e.quantity for e in events), np.float64, n)
-    price = np.fromiter((e.unit_price for e in events), np.float64, n)
-    for e in events:
-        ids.id(e.sku)
+    quantity = _floats(events, _quantity)
+    ids.ids(map(attrgetter("sku"), events))
     rows = rows_of(
         "demand",
-        [item_key(e) for e in events],
+        list(map(item_key, events)),
         kind=_kinds(events),
         event_time_ms=_times(events),
         quantity=fixed(quantity),
-        value=line_values(quantity, price, np.zeros(n)),
-        customer=np.fromiter(map(_hash_or_0, (e.customer_id for e in events)), np.uint64, n),
+        value=line_values(quantity, _floats(events, _unit_price), np.zeros(n)),
+        customer=hashes_or_0(list(map(_customer_id, events))),
     )
-    position = np.fromiter((e.source_offset * LINES + e.line for e in events), np.int64, n)
-    source = np.fromiter((e.source_partition for e in events), np.int64, n)
-    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, position)]
+    offset, line, source = (
+        np.fromiter(map(attrgetter(name), events), np.int64, n)
+        for name in ("source_offset", "line", "source_partition")
+    )
+    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, offset * LINES + line)]
 
 
 def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
     rows = rows_of(
         "inventory",
-        [item_key(e) for e in events],
+        list(map(item_key, events)),
         kind=_kinds(events),
         event_time_ms=_times(events),
         quantity=fixed([getattr(e, "quantity", 0.0) for e in events]),
         expected_at_ms=[getattr(e, "expected_at_ms", 0) for e in events],
-        reference=np.fromiter(
-            (_hash_or_0(getattr(e, "purchase_order_id", None)) for e in events), np.uint64, len(events)
-        ),
-        simulated=[int(e.simulated) for e in events],
+        reference=hashes_or_0([getattr(e, "purchase_order_id", None) for e in events]),
+        simulated=[e.simulated for e in events],
     )
     return [_feed(batch, rows)]
 

@@ -69,6 +69,8 @@ class Ownership:
     owned: dict[Partition, Owned] = field(default_factory=dict)
     #: How many entities had been erased from each bucket when caches began to fill.
     erasures: dict[int, int] = field(default_factory=dict)
+    #: Moves whenever partitions come or go.
+    generation: int = 0
     #: Items whose alert has been stated again since partitions were taken.
     stated: set[str] = field(default_factory=set)
 
@@ -83,6 +85,7 @@ class Ownership:
             [Seen(self._horizon(partition[0]), f.seen) for f in fences],
         )
         self.owned[partition] = owned
+        self.generation += 1
         self.stated.clear()
         for bucket, fence in enumerate(fences):
             self.erasures.setdefault(bucket, fence.erasures)
@@ -95,6 +98,7 @@ class Ownership:
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forgets partitions that were revoked."""
+        self.generation += 1
         for partition in partitions:
             self.owned.pop(partition, None)
         if not self.owned:

@@ -14,6 +14,7 @@ from features.vectors.next_best_offer import offer_rows
 from features.vectors.reorder import reorder_rows
 from features.vectors.stockout import stockout_rows
 from stream.ownership import fresh_positions
+from stream.scorers import reasons
 
 
 def warm_up() -> None:
@@ -31,6 +32,7 @@ def warm_up() -> None:
     reorder_rows(customers, customers.slots_of(["warm:up"]), as_of)
     offer_rows(customers, customers.slots_of(["warm:up"]), as_of)
     stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
+    reasons.warm_up()
     one = np.zeros(1, np.int64)
     fresh_positions(one, one, one, np.full((1, 1), -1, np.int64))
 

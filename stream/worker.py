@@ -7,28 +7,28 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
 from stream import failpoints
-from stream.commit import SCORE_TTL_MS, Commit
-from stream.deadletter import headers_of
-from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
+from stream.chores import Chore
+from stream.commit import SCORE_TTL_MS, Commit, Interrupted
+from stream.decode import DeadLetter, Decoder, RecordLike
 from stream.featurelog import FeatureLog
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
-from stream.reader import TopicReader
 from stream.reference import Reference
+from stream.referencefeed import PUBLISHER, ReferenceFeed
 from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink, TransactionalSink, TransactionFailed
 from stream.source import Begin, CommitRefused, Source
 from stream.topicwatch import TopicWatch
-from stream.topology import CONSUMED, DEAD_LETTERS, REFERENCE
+from stream.topology import CONSUMED
 from stream.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -55,20 +55,6 @@ class PartitionsWent(Exception):
     """Some partitions were revoked, and with them what was done for those that stay."""
 
 
-class Chore:
-    """Something to do every so often, between micro-batches."""
-
-    def __init__(self, every_s: float, call: Callable[[], None]) -> None:
-        self._every_s, self._call, self._done = every_s, call, time.monotonic()
-
-    def turn(self) -> None:
-        """Does it if its time has come."""
-        now = time.monotonic()
-        if now - self._done >= self._every_s:
-            self._call()
-            self._done = now
-
-
 class Worker:
     """Consumes, folds, scores, publishes and commits until it is stopped.
 
@@ -85,16 +71,15 @@ class Worker:
         worker = settings.worker
         self._state = State(store, worker.max_entities, metrics, worker.late_after_ms)
         self._ownership = Ownership(store.buckets, worker.duplicate_horizon)
-        self._reference = Reference(self._state.ids)
-        self._reader = TopicReader(settings.kafka, [t.name for t in REFERENCE])
+        reference = Reference(self._state.ids)
+        self._feed = ReferenceFeed(settings.kafka, reference, metrics)
         self._exactly_once = settings.worker.delivery == "exactly_once"
         self._sink = self._make_sink()
-        self._letters: Sink | None = None
         self._commit = Commit(
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
             self._ownership,
-            Scoring(models, self._reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
+            Scoring(models, reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
             self._sink,
             metrics,
             self._patiently,
@@ -152,8 +137,7 @@ class Worker:
         try:
             # The group forms in the background meanwhile.
             warm_up()
-            for record in self._reader.read_to_end():
-                self._refer(record)
+            self._feed.read_all()
             while not self._stop.is_set():
                 self._turned = time.monotonic()
                 records = source.poll(worker.batch_max_records, worker.batch_max_wait_ms / 1000)
@@ -171,11 +155,29 @@ class Worker:
                 self._commit.abandon()
             finally:
                 source.close()
-                self._reader.close()
+                self._feed.close()
 
     def _read_reference(self) -> None:
-        for record in self._reader.poll():
-            self._refer(record)
+        assert self._source is not None
+        self._feed.read()
+        if PUBLISHER in self._ownership.owned:
+            self._feed.publish(self._source.committed, self._publish_letters)
+
+    def _publish_letters(self, letters: Sequence[DeadLetter]) -> bool:
+        """Kafka forgets offsets of topics that a group does not subscribe to after a week; the store remembers."""
+        names = [f"{letter.topic}:{letter.partition}:{letter.offset}" for letter in letters]
+        known = self._patiently(lambda: self._store.load("d", "reference", names))
+        try:
+            self._commit.publish_letters([letter for letter, told in zip(letters, known, strict=True) if told is None])
+        except TransactionFailed as error:
+            self._recover(error)
+            return False
+        if not self._commit_offsets():
+            return False
+        told = [Record("d", "reference", name, b"1", SCORE_TTL_MS) for name in names]
+        writes = [Write(bucket_of(r.entity, self._store.buckets), [], [r]) for r in told]
+        self._patiently(lambda: self._store.commit(writes))
+        return True
 
     def _look_at_fences(self) -> None:
         """A worker to which nothing comes would not hear of a store that has lost something."""
@@ -190,20 +192,23 @@ class Worker:
         begun = time.perf_counter()
         try:
             self._commit.process(records)
-        except (FenceConflict, TransactionFailed) as conflict:
+        except (FenceConflict, TransactionFailed, Interrupted) as conflict:
             self._recover(conflict)
         self._metrics.batch_seconds.observe(time.perf_counter() - begun)
 
-    def _commit_offsets(self) -> None:
+    def _commit_offsets(self) -> bool:
+        """Step 6; tells whether all is committed."""
         assert self._source is not None
         try:
             self._commit.commit(self._commit_transaction if self._exactly_once else self._source.commit)
             self._tick()
+            return True
         except TransactionFailed as error:
             self._recover(error)
         except CommitRefused as error:
             # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)
+        return False
 
     def _commit_transaction(self, offsets: dict[Partition, int]) -> None:
         assert self._source is not None
@@ -221,25 +226,6 @@ class Worker:
                 self._ticked |= moved
             except StoreUnavailable as error:
                 log.warning("the clock was not written: %s", error)
-
-    def _refer(self, record: RecordLike) -> None:
-        """Takes in reference data; what cannot be taken in becomes a dead letter once, though every worker reads it."""
-        try:
-            self._reference.apply(record)
-        except (ValueError, RecursionError) as error:
-            stage, reason = reason_of(error)
-            topic, partition, offset = record.topic(), record.partition(), record.offset()
-            self._metrics.dead.labels(topic, stage).inc()
-            at = f"{topic}:{partition}:{offset}"
-            if self._patiently(lambda: self._store.load("d", "reference", [at]))[0] is None:
-                headers = record.headers() or ()
-                letter = DeadLetter(topic, partition, offset, record.key(), record.value(), stage, reason, headers)
-                self._letters = self._letters or Sink(self._settings.kafka)
-                self._letters.produce(DEAD_LETTERS.name, letter.key, letter.value, headers_of(letter))
-                self._letters.flush()
-                told = Record("d", "reference", at, b"1", SCORE_TTL_MS)
-                write = Write(bucket_of(at, self._store.buckets), [], [told])
-                self._patiently(lambda: self._store.commit([write]))
 
     def _assigned(self, partitions: list[Partition]) -> dict[Partition, Begin]:
         """Claims the partitions, ends what their last owners left open, and reads K; R is what the store says."""
@@ -295,7 +281,7 @@ class Worker:
         failpoints.reach("recovering")
         self._stale = None
         log.log(
-            logging.INFO if isinstance(conflict, PartitionsWent) else logging.WARNING,
+            logging.INFO if isinstance(conflict, (PartitionsWent, Interrupted)) else logging.WARNING,
             "%s; reading K and R again",
             conflict,
         )
@@ -304,11 +290,23 @@ class Worker:
         self._commit.abandon()
         self._ownership.erasures.clear()
         self._ticked.clear()
-        held = list(self._ownership.owned)
-        fences = {partition: self._own_fences(partition, conflict) for partition in held}
+        while not self._reread(conflict):
+            pass  # partitions came or went while the store was away
+
+    def _reread(self, conflict: Exception) -> bool:
+        assert self._source is not None
+        generation, held = self._ownership.generation, list(self._ownership.owned)
+        fences = {}
+        for partition in held:
+            if self._ownership.generation != generation:
+                return False
+            fences[partition] = self._own_fences(partition, conflict)
+        if self._ownership.generation != generation:
+            return False
         committed = self._source.committed(held)
         owned = {p: self._ownership.take(p, committed[p] or 0, fences[p]) for p in held}
         self._source.seek({p: Begin(o.begin, o.published_to) for p, o in owned.items()})
+        return True
 
     def _own_fences(self, partition: Partition, conflict: Exception) -> list[Fence]:
         """The fences of a partition that is ours; claimed again only where the store has lost our claim.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -25,22 +26,50 @@ from stream.reader import TopicReader
 from stream.settings import Settings, load
 from stream.sink import Sink
 from stream.topology import CONSUMED, TOPICS
+from tests.brokers import Broker, Guarantee
 
 
 class Shop:
-    """Services of their own, topics, and workers that are ended whatever happens."""
+    """Topics and a store of its own, and workers that are ended whatever happens.
 
-    def __init__(self, directory: Path, partitions: int = 3) -> None:
+    Args:
+        directory: for logs.
+        partitions: of the topics.
+        broker: the session's, whose topics are made anew; None: an embedded one of its own.
+        more: settings of the workers, as environment variables.
+    """
+
+    def __init__(self, directory: Path, partitions: int = 3, broker: Broker | None = None, **more: str) -> None:
         self.directory, self._partitions = directory, partitions
-        self._services = Embedded()
+        self._services, self._broker, self._more = Embedded(broker=broker is None), broker, more
         self.workers: list[subprocess.Popen[bytes]] = []
         self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Shop:
         self._services.__enter__()
-        self.environment = {**os.environ, **self._services.environment(), "TIDECAST_WORKER__COMMIT_INTERVAL_MS": "300"}
+        if self._broker is None:
+            services = {**self._services.environment(), "TIDECAST_WORKER__COMMIT_INTERVAL_MS": "300"}
+        else:
+            self._broker.clean()
+            services = {
+                **self._broker.environment,
+                "TIDECAST_STORE__URL": self._services.store_url,
+                "TIDECAST_KAFKA__GROUP_ID": f"shop-{uuid4().hex[:8]}",
+                # A killed worker's partitions need not be waited for.
+                "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "6000",
+            }
+        self.environment = {**os.environ, **services, **self._more}
         create_topics(self.settings.kafka, self._partitions)
         return self
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether what workers publish is there exactly once."""
+        return self._broker is not None and Guarantee.ISOLATION in self._broker.guarantees
+
+    def owns(self, worker: int) -> bool:
+        """Whether a worker, counted from 0, has been given partitions."""
+        return "owns" in (self.directory / f"worker-{worker}.log").read_text()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +17,7 @@ from features.vectors import views_read
 from models.registry import Model
 from stream.events import Reason, SourceOffset
 from stream.reference import Reference
+from stream.scorers.reasons import largest, null_for_nan
 from stream.settings import ModelSettings
 from stream.topology import Topic
 
@@ -44,6 +45,28 @@ class Scored(NamedTuple):
     key: str
     record: Any
     context: Mapping[str, float] = {}
+
+
+class Origin(NamedTuple):
+    """What every score tells of where it comes from: as of when, how fresh its views are, and which records."""
+
+    key: str
+    as_of_ms: int
+    feature_time_ms: dict[str, int]
+    source: list[SourceOffset]
+
+
+class Names(dict[int, tuple[str, str | None]]):
+    """Skus and names of products by their ids, each looked up once: for one micro-batch, since the catalog changes."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__()
+        self._reference = reference
+
+    def __missing__(self, product: int) -> tuple[str, str | None]:
+        sku = self._reference.ids.name(product) or f"#{product:016x}"
+        found = self[product] = sku, self._reference.name(sku)
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,34 +97,30 @@ class Scorer(ABC):
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], Any]:
         """Score records of the touched entities, in their order, and the vectors that they were made from."""
 
-    def common(self, table: EntityTable, touched: Touched) -> list[dict[str, Any]]:
-        """The fields that every score has, for each entity."""
-        manifest, views = self.model.manifest, self.views
+    def origins(self, table: EntityTable, touched: Touched) -> Iterator[Origin]:
+        """Where the score of each entity comes from."""
+        views = self.views
         times = [table.records[view]["event_time_ms"][touched.slots].tolist() for view in views]
-        return [
-            {
-                "model": manifest.name,
-                "version": manifest.version,
-                "as_of_ms": as_of,
-                "feature_time_ms": dict(zip(views, fresh, strict=True)),
-                "source": source,
-            }
-            for as_of, fresh, source in zip(
-                touched.as_of_ms.tolist(), zip(*times, strict=True), touched.sources, strict=True
-            )
-        ]
+        fresh = [dict(zip(views, of, strict=False)) for of in zip(*times, strict=True)]
+        return map(Origin, touched.keys, touched.as_of_ms.tolist(), fresh, touched.sources)
 
+    @functools.cached_property
     def popular(self) -> dict[str, float]:
         """The most ordered products of the training period with their share of orders, most popular first."""
         return {p.sku: p.share for p in self.model.manifest.fallback.popular}
 
-    def reasons(self, names: Sequence[str], values: NDArray[Any], contributions: NDArray[Any]) -> list[Reason]:
-        """The features that moved one score most, largest first; NaN values are told as null."""
-        most = self.settings.reasons
-        order = np.argsort(-np.abs(contributions), kind="stable")[:most].tolist()
-        told = values[order].tolist()
-        moved = contributions[order].tolist()
-        return [
-            Reason(names[j], value if value == value else None, c)
-            for j, value, c in zip(order, told, moved, strict=True)
-        ]
+    def reasons(self, names: NDArray[Any], values: NDArray[Any], contributions: NDArray[Any]) -> list[list[Reason]]:
+        """The features that moved each score most, largest first; NaN values are told as null.
+
+        Args:
+            names: of the features, texts of shape (width,).
+            values, contributions: a row a score, of shape (n, width).
+        """
+        most = min(self.settings.reasons, len(names))
+        if most == 0:
+            return [[] for _ in values]
+        place = largest(contributions, most)
+        told = null_for_nan(np.take_along_axis(values, place, axis=1).ravel())
+        moved = np.take_along_axis(contributions, place, axis=1).ravel().tolist()
+        flat = list(map(Reason, names[place.ravel()].tolist(), told, moved))
+        return [flat[at : at + most] for at in range(0, len(flat), most)]

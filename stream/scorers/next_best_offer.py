@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +14,16 @@ from features.aggregations.base import Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
-from stream.scorers.base import Scored, Scorer, Touched
+from stream.scorers.base import Names, Scored, Scorer, Touched
+from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
 from stream.topology import NEXT_BEST_OFFERS
 
 _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
 _ORDERS = list(FEATURES).index("customer_orders")
-#: Parts of a score that are no product of the sequence.
-_CUSTOMER, _OFFER = (-1.0, 0), (-2.0, 0)
 _SHARED = frozenset({"offer_words", "offer_numbers"})
+#: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
+_CUSTOMER, _OFFER = 2, 3
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,25 @@ class NextBestOfferScorer(Scorer):
         offers = self._candidates(touched.as_of_ms)
         eligible = self._eligible(offers, touched.as_of_ms, rows)
         outputs = self._run(rows, offers, eligible)
-        known = (rows.product != 0).any(axis=1)
+        known = np.asarray((rows.product != 0).any(axis=1))
+        lists = self._lists(rows, offers, eligible & known[:, None], outputs)
+        name, version = self.model.manifest.name, self.model.manifest.version
         out = []
-        for i, common in enumerate(self.common(table, touched)):
-            if not eligible[i].any():
-                shown, fallback = [], "no_offers"
-            elif known[i]:
-                shown, fallback = self._offers(i, rows, offers, eligible[i], outputs), None
-            else:
-                shown, fallback = self._popular(offers, eligible[i]), "popularity"
+        any_open = np.asarray(eligible.any(axis=1)).tolist()
+        for i, origin in enumerate(self.origins(table, touched)):
+            shown = lists[i] if known[i] or not any_open[i] else self._popular(offers, eligible[i])
             record = NextBestOffers(
-                customer_id=touched.keys[i],
-                fallback=fallback,
+                model=name,
+                version=version,
+                as_of_ms=origin.as_of_ms,
+                fallback="no_offers" if not any_open[i] else None if known[i] else "popularity",
+                feature_time_ms=origin.feature_time_ms,
+                source=origin.source,
+                customer_id=origin.key,
                 offers=shown,
                 reasons=shown[0].reasons if shown else [],
-                **common,
             )
-            out.append(Scored(touched.keys[i], record))
+            out.append(Scored(origin.key, record))
         return out, rows
 
     def _candidates(self, as_of_ms: Times) -> list[Offer]:
@@ -71,9 +76,11 @@ class NextBestOfferScorer(Scorer):
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
         product = np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
-        just = (rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS) & np.isin(rows.product, product)
-        for customer, place in zip(*np.nonzero(just), strict=True):  # few: what was bought today and is on offer
-            valid[customer] &= product != rows.product[customer, place]
+        customer, place = np.nonzero((rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS))
+        offered = np.isin(rows.product[customer, place], product)
+        customer, place = customer[offered], place[offered]
+        bought, offer = np.nonzero(rows.product[customer, place][:, None] == product)
+        valid[customer[bought], offer] = False
         return np.asarray(valid)
 
     def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
@@ -101,49 +108,67 @@ class NextBestOfferScorer(Scorer):
         product = self.reference.products.get(offer.sku)
         return 0.0 if product is None else product.unit_price
 
-    def _offers(
-        self,
-        i: int,
-        rows: OfferRows,
-        offers: list[Offer],
-        eligible: NDArray[np.bool_],
-        outputs: dict[str, NDArray[Any]],
-    ) -> list[OfferScore]:
-        out = []
-        for k, at in enumerate(outputs["top"][i].tolist()):
-            if at < len(offers) and eligible[at]:
-                p = min(max(float(outputs["probability"][i, k]), 0.0), 1.0)
-                reasons = self._because(i, k, rows, outputs)
-                out.append(_shown(offers[at], p, reasons))
-        return out
+    def _lists(
+        self, rows: OfferRows, offers: list[Offer], open_: NDArray[np.bool_], outputs: dict[str, NDArray[Any]]
+    ) -> list[list[OfferScore]]:
+        """The best offers of each customer among those that are open to it."""
+        top = outputs["top"]
+        listed = top < len(offers)
+        shown = np.zeros_like(listed)
+        shown[listed] = open_[np.nonzero(listed)[0], top[listed]]
+        customer, rank = np.nonzero(shown)
+        chance = np.clip(outputs["probability"][customer, rank], 0.0, 1.0).tolist()
+        reasons = self._because(customer, rank, rows, outputs)
+        flat = [
+            _shown(offers[at], p, because)
+            for at, p, because in zip(top[customer, rank].tolist(), chance, reasons, strict=True)
+        ]
+        bounds = np.searchsorted(customer, np.arange(len(open_) + 1)).tolist()
+        return [flat[begin:end] for begin, end in itertools.pairwise(bounds)]
 
-    def _because(self, i: int, k: int, rows: OfferRows, outputs: dict[str, NDArray[Any]]) -> list[Reason]:
+    def _because(
+        self, customer: NDArray[np.intp], rank: NDArray[np.intp], rows: OfferRows, outputs: dict[str, NDArray[Any]]
+    ) -> list[list[Reason]]:
         """Contributions of the products in the sequence, added up by product, and of what else there is."""
-        moved = outputs["sequence_contributions"][i, k].tolist()
-        ages, viewed = rows.age_days[i].tolist(), rows.viewed[i].tolist()
-        parts: dict[tuple[float, int], tuple[float | None, float]] = {}
-        for j, product in enumerate(rows.product[i].tolist()):
-            if product:
-                age, total = parts.get((viewed[j], product), (ages[j], 0.0))
-                parts[viewed[j], product] = (age, total + moved[j])
-        customer, offer = outputs["other_contributions"][i, k].tolist()
-        parts[_CUSTOMER] = (float(rows.features[i, _ORDERS]), customer)
-        parts[_OFFER] = (None, offer)
-        most = sorted(parts.items(), key=lambda part: -abs(part[1][1]))[: self.settings.reasons]
-        return [Reason(self._named(part), value, contribution) for part, (value, contribution) in most]
+        sequence, other, most = outputs["sequence_contributions"], outputs["other_contributions"], self.settings.reasons
+        part, moved = largest_by_product(rows.product, rows.viewed, sequence, other, customer, rank, most)
+        held = part != NONE
+        of, part = np.repeat(customer, held.sum(axis=1)), part[held]
+        length = rows.product.shape[1]
+        placed, place = part < length, np.minimum(part, length - 1)
+        kind = np.where(placed, rows.viewed[of, place].astype(np.int64), part - length + _CUSTOMER)
+        value = np.where(placed, rows.age_days[of, place], rows.features[of, _ORDERS])
+        value[kind == _OFFER] = np.nan
+        product = np.where(placed, rows.product[of, place], 0)
+        names = self._names()
+        features = [names[k][p] for k, p in zip(kind.tolist(), product.tolist(), strict=True)]
+        flat = list(map(Reason, features, null_for_nan(value), moved[held].tolist()))
+        bounds = np.concatenate([[0], np.cumsum(held.sum(axis=1))]).tolist()
+        return [flat[begin:end] for begin, end in itertools.pairwise(bounds)]
 
-    def _named(self, part: tuple[float, int]) -> str:
-        if part in (_CUSTOMER, _OFFER):
-            return "customer" if part == _CUSTOMER else "offer"
-        viewed, product = part
-        sku = self.reference.ids.name(product) or f"#{product:016x}"
-        return f"{'viewed' if viewed else 'bought'} {self.reference.name(sku) or sku}"
+    def _names(self) -> list[Mapping[int, str]]:
+        """What the parts of a score are called, by kind and product."""
+        names = Names(self.reference)
+        return [_Named("bought", names), _Named("viewed", names), {0: "customer"}, {0: "offer"}]
 
     def _popular(self, offers: list[Offer], eligible: NDArray[np.bool_]) -> list[OfferScore]:
-        share = self.popular()
+        share = self.popular
         found = [o for o, ok in zip(offers, eligible.tolist(), strict=True) if ok]
         found.sort(key=lambda o: (-share.get(o.sku, 0.0) * o.margin, o.offer_id))
         return [_shown(o, share.get(o.sku, 0.0), []) for o in found[:_SHOWN]]
+
+
+class _Named(dict[int, str]):
+    """Products as reasons name them, each once a micro-batch."""
+
+    def __init__(self, verb: str, names: Names) -> None:
+        super().__init__()
+        self._verb, self._names = verb, names
+
+    def __missing__(self, product: int) -> str:
+        sku, name = self._names[product]
+        told = self[product] = f"{self._verb} {name or sku}"
+        return told
 
 
 def _shown(offer: Offer, p: float, reasons: list[Reason]) -> OfferScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from features.table import EntityTable
 from features.vectors.reorder import FEATURES, ReorderRows, reorder_rows
 from stream.events import ReorderProduct, ReorderScores
-from stream.scorers.base import Scored, Scorer, Touched
+from stream.scorers.base import Names, Scored, Scorer, Touched
 from stream.topology import REORDER_SCORES
 
-_NAMES = tuple(FEATURES)
+_NAMES = np.array(list(FEATURES), object)
+_LAST = 2
 
 
 @dataclass(frozen=True)
@@ -27,52 +29,56 @@ class ReorderScorer(Scorer):
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], ReorderRows]:
         """A `ReorderScores` record a customer."""
         rows = reorder_rows(table, touched.slots, touched.as_of_ms)
-        n = len(rows.customer)
-        outputs = self.model.session.run({"features": rows.features}, n) if n else {}
-        bounds = np.searchsorted(rows.customer, np.arange(len(touched.keys) + 1))
+        lists = self._lists(rows, len(touched.keys))
+        name, version = self.model.manifest.name, self.model.manifest.version
         out = []
-        for i, common in enumerate(self.common(table, touched)):
-            at = slice(int(bounds[i]), int(bounds[i + 1]))
-            products = self._products(rows, outputs, at) if at.start < at.stop else self._popular()
+        for origin, products in zip(self.origins(table, touched), lists, strict=True):
+            shown = products or self._popular()
             record = ReorderScores(
-                customer_id=touched.keys[i],
-                fallback=None if at.start < at.stop else "popularity",
-                products=products,
-                reasons=products[0].reasons if products else [],
-                **common,
+                model=name,
+                version=version,
+                as_of_ms=origin.as_of_ms,
+                fallback=None if products else "popularity",
+                feature_time_ms=origin.feature_time_ms,
+                source=origin.source,
+                customer_id=origin.key,
+                products=shown,
+                reasons=shown[0].reasons if shown else [],
             )
-            out.append(Scored(touched.keys[i], record))
+            out.append(Scored(origin.key, record))
         return out, rows
 
-    def _products(self, rows: ReorderRows, outputs: dict[str, NDArray[Any]], at: slice) -> list[ReorderProduct]:
-        probability = outputs["probability"][at]
-        best = np.argsort(-probability[:, 2], kind="stable")[: self.settings.reorder_products]
-        features, contributions = rows.features[at], outputs["contributions"][at]
+    def _lists(self, rows: ReorderRows, customers: int) -> list[list[ReorderProduct]]:
+        """The best products of each customer; none where there is no repertoire."""
+        if len(rows.customer) == 0:
+            return [[] for _ in range(customers)]
+        outputs = self.model.session.run({"features": rows.features}, len(rows.customer))
+        probability = outputs["probability"]
+        best = self._best(rows.customer, probability[:, _LAST])
+        products = self._products(rows, best, probability[best], outputs["contributions"][best])
+        bounds = np.searchsorted(rows.customer[best], np.arange(customers + 1)).tolist()
+        return [products[begin:end] for begin, end in itertools.pairwise(bounds)]
+
+    def _best(self, customer: NDArray[np.int64], chance: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Rows grouped by customer as they were, best first, as many as a list may have; equal ones in their order."""
+        order = np.lexsort((-chance, customer))
+        rank = np.arange(len(customer)) - np.searchsorted(customer, customer)
+        return np.asarray(order[rank < self.settings.reorder_products])
+
+    def _products(
+        self, rows: ReorderRows, best: NDArray[np.intp], probability: NDArray[Any], contributions: NDArray[Any]
+    ) -> list[ReorderProduct]:
+        names = Names(self.reference)
+        reasons = self.reasons(_NAMES, rows.features[best], contributions)
         return [
-            self._product(
-                int(rows.product[at.start + j]),
-                probability[j].tolist(),
-                features[j],
-                contributions[j],
+            ReorderProduct(sku=sku, name=name, p_7d=p_7d, p_14d=p_14d, p_30d=p_30d, reasons=because)
+            for (sku, name), (p_7d, p_14d, p_30d), because in zip(
+                map(names.__getitem__, rows.product[best].tolist()), probability.tolist(), reasons, strict=True
             )
-            for j in best.tolist()
         ]
 
-    def _product(
-        self, product: int, p: list[float], features: NDArray[Any], contributions: NDArray[Any]
-    ) -> ReorderProduct:
-        sku = self.reference.ids.name(product) or f"#{product:016x}"
-        return ReorderProduct(
-            sku=sku,
-            name=self.reference.name(sku),
-            p_7d=p[0],
-            p_14d=p[1],
-            p_30d=p[2],
-            reasons=self.reasons(_NAMES, features, contributions),
-        )
-
     def _popular(self) -> list[ReorderProduct]:
-        popular = list(self.popular().items())[: self.settings.reorder_products]
+        popular = list(self.popular.items())[: self.settings.reorder_products]
         return [
             ReorderProduct(sku=sku, name=self.reference.name(sku), p_7d=share, p_14d=share, p_30d=share, reasons=[])
             for sku, share in popular

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,26 @@ from features.table import EntityTable
 from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows
 from stream.events import StockoutScore
 from stream.scorers.base import Scored, Scorer, Touched
+from stream.scorers.reasons import null_for_nan
 from stream.topology import STOCKOUT_SCORES
 
-_NAMES = tuple(FEATURES)
-_LAST_DEMAND = _NAMES.index("days_since_demand")
-_AGES = [_LAST_DEMAND, _NAMES.index("days_on_sale")]
+_NAMES = np.array(list(FEATURES), object)
+_LAST_DEMAND = list(FEATURES).index("days_since_demand")
+_AGES = [_LAST_DEMAND, list(FEATURES).index("days_on_sale")]
+_FALLBACKS = np.array([None, "no_demand_history", "no_stock_level"], object)
+
+
+class _Risk(NamedTuple):
+    """What the model says of an item, within its bounds; None where it was never counted."""
+
+    fallback: str | None
+    p_stockout: float | None
+    on_hand: float | None
+    arriving: float
+    days_of_cover: float | None
+    demand: list[float]
+    order_quantity: float
+    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -35,15 +50,41 @@ class StockoutScorer(Scorer):
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], StockoutRows]:
         """A `StockoutScore` record an item."""
         places = [key.split(":", 1) for key in touched.keys]
-        skus = [sku for _, sku in places]
-        lead = self.reference.lead_times(skus)
+        lead = self.reference.lead_times([sku for _, sku in places])
         rows = stockout_rows(table, touched.slots, touched.as_of_ms, lead)
         outputs = self._run(rows, lead)
-        scored = []
-        for i, (key, common) in enumerate(zip(touched.keys, self.common(table, touched), strict=True)):
-            record = self._record(i, places[i], float(lead[i]), common, rows, outputs)
-            scored.append(Scored(key, record, {"lead_time_days": float(lead[i])}))
-        return scored, rows
+        reasons = self.reasons(_NAMES, rows.features, outputs["contributions"])
+        manifest, service_level = self.model.manifest, self.settings.service_level
+        out = []
+        for origin, (location, sku), days, risk, because in zip(
+            self.origins(table, touched), places, lead.tolist(), _risks(rows, lead, outputs), reasons, strict=True
+        ):
+            low, median, high = risk.demand
+            record = StockoutScore(
+                model=manifest.name,
+                version=manifest.version,
+                as_of_ms=origin.as_of_ms,
+                fallback=risk.fallback,
+                feature_time_ms=origin.feature_time_ms,
+                source=origin.source,
+                location=location,
+                sku=sku,
+                name=self.reference.name(sku),
+                p_stockout=risk.p_stockout,
+                on_hand=risk.on_hand,
+                arriving=risk.arriving,
+                lead_time_days=days,
+                days_of_cover=risk.days_of_cover,
+                demand_p10=low,
+                demand_p50=median,
+                demand_p90=high,
+                suggested_order_quantity=risk.order_quantity,
+                service_level=service_level,
+                simulated_stock=risk.simulated,
+                reasons=because,
+            )
+            out.append(Scored(origin.key, record, {"lead_time_days": days}))
+        return out, rows
 
     def risk(
         self, table: EntityTable, keys: Sequence[str], slots: Slots, as_of_ms: Times
@@ -60,52 +101,37 @@ class StockoutScorer(Scorer):
         return np.where(np.isnan(rows.on_hand), np.nan, p), rows.on_hand
 
     def _run(self, rows: StockoutRows, lead: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        return self.model.session.run(
-            {
-                "features": rows.features,
-                "lead_time_days": lead.astype(np.float32),
-                "position": (rows.on_hand + rows.arriving).astype(np.float32),
-                "service_level": np.array([self.settings.service_level], np.float32),
-            },
-            len(lead),
-            shared=frozenset({"service_level"}),
-        )
+        feeds: dict[str, NDArray[Any]] = {
+            "features": rows.features,
+            "lead_time_days": lead.astype(np.float32),
+            "position": (rows.on_hand + rows.arriving).astype(np.float32),
+            "service_level": np.array([self.settings.service_level], np.float32),
+        }
+        return self.model.session.run(feeds, len(lead), shared=frozenset({"service_level"}))
 
-    def _record(
-        self,
-        i: int,
-        place: list[str],
-        lead: float,
-        common: dict[str, Any],
-        rows: StockoutRows,
-        outputs: dict[str, NDArray[Any]],
-    ) -> StockoutScore:
-        location, sku = place
-        on_hand = float(rows.on_hand[i])
-        counted = on_hand == on_hand
-        low, median, high = (max(float(q), 0.0) for q in outputs["demand_quantiles"][i])
-        return StockoutScore(
-            location=location,
-            sku=sku,
-            name=self.reference.name(sku),
-            fallback=self._fallback(counted, rows.features[i]),
-            p_stockout=min(max(float(outputs["p_stockout"][i]), 0.0), 1.0) if counted else None,
-            on_hand=on_hand if counted else None,
-            arriving=float(rows.arriving[i]),
-            lead_time_days=float(lead),
-            days_of_cover=on_hand / (median / lead) if counted and median > 0 else None,
-            demand_p10=low,
-            demand_p50=median,
-            demand_p90=high,
-            suggested_order_quantity=float(np.ceil(max(float(outputs["order_quantity"][i]), 0.0))),
-            service_level=self.settings.service_level,
-            simulated_stock=bool(rows.simulated[i]),
-            reasons=self.reasons(_NAMES, rows.features[i], outputs["contributions"][i]),
-            **common,
-        )
 
-    @staticmethod
-    def _fallback(counted: bool, features: NDArray[Any]) -> str | None:
-        if not counted:
-            return "no_stock_level"
-        return "no_demand_history" if np.isnan(features[_LAST_DEMAND]) else None
+def _at_least_0(values: NDArray[Any]) -> NDArray[np.float64]:
+    """What a model oversteps is brought back into range; NaN stays."""
+    return np.asarray(np.where(values < 0.0, 0.0, values), np.float64)
+
+
+def _risks(rows: StockoutRows, lead: NDArray[np.float64], outputs: dict[str, NDArray[Any]]) -> Iterator[_Risk]:
+    """What is told of each item."""
+    demand = _at_least_0(outputs["demand_quantiles"])
+    risk = _at_least_0(outputs["p_stockout"])
+    risk = np.where(risk > 1.0, 1.0, risk)
+    counted, sold = ~np.isnan(rows.on_hand), ~np.isnan(rows.features[:, _LAST_DEMAND])
+    covered = counted & (demand[:, 1] > 0)
+    daily = np.where(covered, demand[:, 1], 1.0) / lead
+    fallback = _FALLBACKS[np.where(counted, np.where(sold, 0, 1), 2)]
+    return map(
+        _Risk,
+        fallback.tolist(),
+        null_for_nan(np.where(counted, risk, np.nan)),
+        null_for_nan(rows.on_hand),
+        rows.arriving.tolist(),
+        null_for_nan(np.where(covered, rows.on_hand / daily, np.nan)),
+        demand.tolist(),
+        np.ceil(_at_least_0(outputs["order_quantity"])).tolist(),
+        rows.simulated.tolist(),
+    )

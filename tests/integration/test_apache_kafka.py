@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -21,7 +20,6 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.admin import create_topics
 from stream.embedded import wait_for
 from stream.eventlog import read_records
 from stream.localkafka import LocalKafka
@@ -43,27 +41,10 @@ def apache(kafka: Broker) -> Broker:
     return kafka
 
 
-class ApacheShop(Shop):
-    """A shop on the session's broker and store, begun anew, with none of the embedded broker's settings."""
-
-    def __init__(self, directory: Path, broker: Broker, store_url: str) -> None:
-        super().__init__(directory)
-        self._broker = broker
-        store = {"TIDECAST_STORE__URL": store_url, "TIDECAST_STORE__NAMESPACE": "apache-kafka"}
-        self.environment = {**os.environ, **broker.environment, **store}
-
-    def __enter__(self) -> ApacheShop:
-        self._broker.clean()
-        create_topics(self.settings.kafka, self._partitions)
-        return self
-
-
 @pytest.fixture(scope="module")
-def shop(
-    apache: Broker, redis_url: str, events: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ApacheShop]:
+def shop(apache: Broker, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop after all events and two broken records; its worker ended by SIGTERM."""
-    with ApacheShop(tmp_path_factory.mktemp("shop"), apache, redis_url) as shop:
+    with Shop(tmp_path_factory.mktemp("shop"), broker=apache) as shop:
         shop.produce([*((r.topic, r.key, r.value) for r in read_records(events)), *POISON])
         worker = shop.start_worker()
         shop.wait_until_done(120)
@@ -72,27 +53,27 @@ def shop(
 
 
 @pytest.mark.timeout(420)
-def test_every_order_line_gives_exactly_one_demand_record(shop: ApacheShop, events: Path) -> None:
+def test_every_order_line_gives_exactly_one_demand_record(shop: Shop, events: Path) -> None:
     orders = pl.read_parquet(events / "orders.parquet")
     lines = orders.select("event_id", n=pl.col("lines").list.len()).iter_rows()
     expected = Counter(f"{event}:{line}" for event, n in lines for line in range(n))
     assert Counter(json.loads(r.value())["event_id"] for r in shop.read("demand")) == expected
 
 
-def test_every_customer_has_a_reorder_score(shop: ApacheShop, events: Path) -> None:
+def test_every_customer_has_a_reorder_score(shop: Shop, events: Path) -> None:
     customers = set(pl.read_parquet(events / "orders.parquet")["customer_id"].drop_nulls())
     assert {r.key().decode() for r in shop.read("reorder-scores")} == customers
 
 
-def test_features_are_what_the_log_folds_to(shop: ApacheShop, events: Path) -> None:
+def test_features_are_what_the_log_folds_to(shop: Shop, events: Path) -> None:
     assert differing(shop.features(), folded_from_log(events)) == {}
 
 
-def test_broken_records_are_the_only_dead_letters(shop: ApacheShop) -> None:
+def test_broken_records_are_the_only_dead_letters(shop: Shop) -> None:
     assert Counter((r.key(), r.value()) for r in shop.read("dead-letters")) == Counter(p[1:] for p in POISON)
 
 
-def test_a_topic_that_ends_in_a_transaction_marker_is_read_to_its_end(shop: ApacheShop) -> None:
+def test_a_topic_that_ends_in_a_transaction_marker_is_read_to_its_end(shop: Shop) -> None:
     """The marker takes an offset, and is no record. The worker is gone: the catalog is ours."""
     kafka = shop.settings.kafka
     reader = TopicReader(kafka, ["catalog"])
@@ -108,7 +89,7 @@ def test_a_topic_that_ends_in_a_transaction_marker_is_read_to_its_end(shop: Apac
     assert len(shop.read("catalog")) == before + 1
 
 
-def _end_of_catalog(shop: ApacheShop) -> int:
+def _end_of_catalog(shop: Shop) -> int:
     reader = TopicReader(shop.settings.kafka, ["catalog"], from_end=True)
     try:
         return reader.positions["catalog", 0]
@@ -126,7 +107,7 @@ def _kcat(broker: str, topic: str) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="there is no kcat; install it (Debian: apt install kcat)")
 @pytest.mark.parametrize("topic", OUTPUTS)
-def test_kcat_reads_records_that_follow_their_published_schema(shop: ApacheShop, apache: Broker, topic: str) -> None:
+def test_kcat_reads_records_that_follow_their_published_schema(shop: Shop, apache: Broker, topic: str) -> None:
     """Each record of each output topic, read by a client that is not ours; of dead letters, the headers."""
     schema = json.loads((ROOT / "docs" / "schemas" / f"{topic}.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)

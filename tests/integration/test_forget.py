@@ -8,6 +8,7 @@ from pathlib import Path
 
 from features.client import FeatureClient
 from stream.embedded import wait_for
+from tests.brokers import Broker
 from tests.support import Shop
 
 START_MS = 1_300_060_800_000
@@ -28,8 +29,8 @@ def clicks(customers: Sequence[str], first: int, n: int) -> list[tuple[str, byte
     return out
 
 
-def test_an_erased_customer_stays_erased(tmp_path: Path) -> None:
-    with Shop(tmp_path) as shop:
+def test_an_erased_customer_stays_erased(kafka: Broker, tmp_path: Path) -> None:
+    with Shop(tmp_path, broker=kafka) as shop:
         shop.environment["TIDECAST_FEATURE_LOG__SHARE"] = "1"
         worker = shop.start_worker()
         shop.produce(clicks(["7", "8"], 0, 40))

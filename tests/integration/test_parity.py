@@ -14,14 +14,15 @@ import pytest
 
 from features.discovery import discover
 from stream.eventlog import read_records
+from tests.brokers import Broker
 from tests.integration.test_pipeline import POISON
 from tests.support import Shop
 
 
 @pytest.fixture(scope="module")
-def shop(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(kafka: Broker, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop after all events, poison and events delivered twice; a worker was killed in between."""
-    with Shop(tmp_path_factory.mktemp("parity")) as shop:
+    with Shop(tmp_path_factory.mktemp("parity"), broker=kafka) as shop:
         shop.environment["TIDECAST_FEATURE_LOG__SHARE"] = "1"
         shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "200"
         records = [(r.topic, r.key, r.value) for r in read_records(events)]

@@ -19,6 +19,7 @@ from stream.demo.dashboard import Dashboard
 from stream.demo.observer import Observer
 from stream.errors import UsageError
 from stream.eventlog import read_records
+from tests.brokers import Broker
 from tests.support import Shop, differing, folded_from_log, wall_ms
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -50,9 +51,9 @@ POISON: list[tuple[str, bytes | None, bytes | None, str]] = [
 
 
 @pytest.fixture(scope="module")
-def shop(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(kafka: Broker, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop after all events and the poison."""
-    with Shop(tmp_path_factory.mktemp("shop")) as shop:
+    with Shop(tmp_path_factory.mktemp("shop"), broker=kafka) as shop:
         records = [(r.topic, r.key, r.value) for r in read_records(events)]
         middle = len(records) // 2
         poison = [(topic, key, value) for topic, key, value, _ in POISON]

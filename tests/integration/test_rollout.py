@@ -7,7 +7,8 @@ from pathlib import Path
 from features.client import FeatureClient
 from stream.embedded import wait_for
 from stream.eventlog import read_records
-from tests.support import Shop, differing, folded_from_log
+from tests.brokers import Broker
+from tests.support import Shop, differing, folded_from_log, tables_from_log
 
 #: The next version of a shipped view: a column is renamed, one is new, and the others stand elsewhere in the record.
 NEXT = """
@@ -30,11 +31,11 @@ VIEW = replace(
 """
 
 
-def test_two_versions_share_the_work_and_end_as_one_would(events: Path, tmp_path: Path) -> None:
+def test_two_versions_share_the_work_and_end_as_one_would(kafka: Broker, events: Path, tmp_path: Path) -> None:
     views = tmp_path / "views"
     views.mkdir()
     (views / "customer_clicks.py").write_text(NEXT)
-    with Shop(tmp_path) as shop:
+    with Shop(tmp_path, broker=kafka) as shop:
         shop.environment["TIDECAST_WORKER__BATCH_MAX_RECORDS"] = "40"
         records = [(r.topic, r.key, r.value) for r in read_records(events)]
         quarter = len(records) // 4
@@ -65,8 +66,6 @@ def test_two_versions_share_the_work_and_end_as_one_would(events: Path, tmp_path
 
 def _same_columns(shop: Shop, customers: list[str], events: Path) -> None:
     """Read by the shipped version, whoever wrote last, against the log folded by it."""
-    from tests.support import tables_from_log
-
     table = tables_from_log(events)["customer"]
     client = FeatureClient(store=shop.store())
     slots = table.slots_of(customers)

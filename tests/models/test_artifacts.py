@@ -28,6 +28,23 @@ class TestReleased:
         for name, value in outputs.items():
             np.testing.assert_allclose(value, golden[f"out.{name}"], rtol=1e-4, atol=1e-5, err_msg=name)
 
+    def test_a_row_scores_the_same_among_any_number_of_others(self, directory: Path) -> None:
+        """To the bit, where its place among the sixteen of a step is the same; else but for rounding."""
+        manifest = read_manifest(directory)
+        session, random = Session(directory / "model.onnx"), np.random.default_rng(3)
+        with np.load(directory / "golden.npz") as file:
+            golden = {name: file[f"in.{name}"] for name in TASKS[manifest.task][0]}
+        shared = frozenset(SHARED & golden.keys())
+        picked = random.integers(0, len(golden["features"]), 700)
+        rows = {name: a if name in shared else a[picked] for name, a in golden.items()}
+        rows["features"] = rows["features"] * random.random(rows["features"].shape, np.float32)
+        whole = session.run(rows, 700, shared)
+        for begin, end in ((0, 1), (16, 40), (240, 270), (512, 700), (3, 10)):
+            part = {name: a if name in shared else a[begin:end] for name, a in rows.items()}
+            tolerance = 0.0 if begin % 16 == 0 else 1e-5
+            for name, value in session.run(part, end - begin, shared).items():
+                np.testing.assert_allclose(value, whole[name][begin:end], tolerance, tolerance, err_msg=name)
+
     def test_fits_its_features(self, directory: Path) -> None:
         manifest = read_manifest(directory)
         agreed = contract(manifest.vector)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.manifest import ManifestError
 from models.session import Session, padded_size
@@ -31,9 +33,9 @@ def test_padding_changes_no_score(tmp_path: Path, rows: int) -> None:
 
 def test_a_row_scores_the_same_alone_and_among_others(tmp_path: Path) -> None:
     session = Session(written(tmp_path))
-    features = np.random.default_rng(2).normal(size=(40, 2)).astype(np.float32)
-    together = session.run({"features": features}, 40)["probability"]
-    alone = [session.run({"features": features[i : i + 1]}, 1)["probability"][0] for i in range(40)]
+    features = np.random.default_rng(2).normal(size=(300, 2)).astype(np.float32)
+    together = session.run({"features": features}, 300)["probability"]
+    alone = [session.run({"features": features[i : i + 1]}, 1)["probability"][0] for i in range(300)]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
@@ -44,11 +46,28 @@ def test_shared_inputs_are_not_padded(tmp_path: Path) -> None:
     assert found["scaled"].tolist() == [[7, 7]] * 3
 
 
-def test_shapes_come_in_few_sizes() -> None:
-    sizes = {padded_size(n) for n in range(1, 4097)}
-    assert sizes == {16, 64, 256, 1024, 4096}
-    assert all(padded_size(n) >= n for n in range(20_000))
-    assert [padded_size(n) for n in (0, 4096, 4097, 8192, 8193)] == [16, 4096, 8192, 8192, 12_288]
+@pytest.mark.parametrize("rows", [0, 1, 17, 256, 257, 600])
+def test_the_graph_sees_few_shapes_and_none_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    session = Session(written(tmp_path))
+    seen: list[int] = []
+
+    class Watched:
+        def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            seen.append(len(feeds["features"]))
+            outputs: list[NDArray[Any]] = inner.run(names, feeds)
+            return outputs
+
+    inner = session._session
+    monkeypatch.setattr(session, "_session", Watched())
+    session.run({"features": np.ones((rows, 2), np.float32)}, rows)
+    assert all(size % 16 == 0 and size <= 256 for size in seen)
+    assert 0 <= sum(seen) - max(rows, 1) < 16, "all rows, and less than a step of padding"
+
+
+def test_sizes_are_close_to_each_other() -> None:
+    assert [padded_size(n) for n in (0, 1, 16, 17, 256)] == [16, 16, 16, 32, 256]
 
 
 @pytest.mark.parametrize("graph", [b"", b"no onnx at all", REORDER[:100], REORDER.replace(b"MatMul", b"NatMul")])

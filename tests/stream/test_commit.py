@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from features.discovery import discover
 from features.store import FenceConflict, Guard, MemoryStore, StoreUnavailable, Wanted, Write
 from features.store.base import bucket_of
+from stream.commit import Interrupted
+from stream.decode import DeadLetter
 from stream.ownership import Partition
 from tests.stream.build import (
     DAY_MS,
@@ -141,6 +143,37 @@ def test_published_records_are_counted_by_topic(engine: Engine) -> None:
 def test_nothing_to_commit_asks_nothing_of_the_broker(engine: Engine, steps: list[str]) -> None:
     engine.commit.commit(lambda offsets: steps.append("offsets"))
     assert steps == []
+
+
+def test_partitions_that_come_or_go_while_the_store_is_away_end_the_micro_batch(steps: list[str]) -> None:
+    """The client is polled while the worker waits: a rebalance may come in the middle of step 4."""
+
+    engine = Engine(Watched(steps), RecordingSink(steps))
+    engine.assign(all_of())
+    ownership = engine.ownership
+
+    def waiting(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except StoreUnavailable:
+            ownership.drop([("clicks", 0)])
+            return call()
+
+    engine.commit._patiently = waiting
+    store_of(engine).failures = [StoreUnavailable("away")]
+    with pytest.raises(Interrupted):
+        engine.commit.process([message("clicks", "7", click())])
+    assert engine.sink.published == []
+    assert features_in(engine.store)["customer_clicks"] == {}
+
+
+def test_letters_of_reference_topics_are_committed_with_their_offsets(engine: Engine) -> None:
+    letter = DeadLetter("catalog", 0, 6, b"A", b"{", "decode", "broken")
+    committed: dict[Partition, int] = {}
+    engine.commit.publish_letters([letter])
+    engine.commit.commit(committed.update)
+    assert committed == {("catalog", 0): 7}
+    assert [(p.topic, p.key, p.value) for p in engine.sink.acknowledged] == [("dead-letters", b"A", b"{")]
 
 
 def test_k_moves_only_when_the_broker_has_taken_the_offsets(engine: Engine) -> None:

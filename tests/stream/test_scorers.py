@@ -101,13 +101,23 @@ def test_reasons_are_the_largest_contributions_with_names_and_null_for_unknown_v
     desk = Desk(message("orders", "1", order("1")))
     model = fake_model("m", "reorder", reorder_outputs)
     scorer = ReorderScorer(model, desk.reference, ModelSettings(reasons=3))
-    values = np.array([1.0, np.nan, 3.0, 4.0], np.float32)
-    told = scorer.reasons(["a", "b", "c", "d"], values, np.array([0.1, -2.0, 0.5, -0.5]))
-    assert [(r.feature, r.value, r.contribution) for r in told] == [
-        ("b", None, -2.0),
-        ("c", 3.0, 0.5),
-        ("d", 4.0, -0.5),
+    names = np.array(["a", "b", "c", "d"], object)
+    values = np.array([[1.0, np.nan, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]], np.float32)
+    moved = np.array([[0.1, -2.0, 0.5, -0.5], [0.0, 0.0, 1.0, 0.0]], np.float32)
+    told = [[(r.feature, r.value, r.contribution) for r in one] for one in scorer.reasons(names, values, moved)]
+    assert told == [
+        [("b", None, -2.0), ("c", 3.0, 0.5), ("d", 4.0, -0.5)],
+        [("c", 7.0, 1.0), ("a", 5.0, 0.0), ("b", 6.0, 0.0)],
     ]
+
+
+def test_no_reasons_are_told_where_none_are_wanted() -> None:
+    (record,), _ = three_orders().score(ReorderScorer, reorder_outputs, ["1"], reasons=0)
+    assert [p.reasons for p in record.products] == [[], [], []]
+    desk = shopper()
+    put(desk, "o", "X")
+    (shown,), _ = offers(desk, offer_outputs, ["1"], reasons=0)
+    assert [o.reasons for o in shown.offers] == [[]]
 
 
 # --- reorder ----------------------------------------------------------------------------------------------------------
