@@ -104,7 +104,7 @@ class Source:
         self._assign = self._consumer.incremental_assign if self._incremental else self._consumer.assign
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
-        self._in_callback = False
+        self._in_callback = self._closing = False
         #: Records that were polled and not handed out: they come first when their time has come.
         self._held: list[Any] = []
         #: What came while all was paused, errors among it.
@@ -150,7 +150,8 @@ class Source:
             self._consumer.incremental_unassign(partitions)
         else:
             self._consumer.unassign()
-        self._go_on()
+        if not self._closing:
+            self._go_on()
 
     def poll(self, max_records: int, max_wait_s: float) -> list[RecordLike]:
         """Records of the next micro-batch, fewer than `max_records` after `max_wait_s`, maybe none.
@@ -314,6 +315,9 @@ class Source:
 
     def close(self) -> None:
         """Leaves the group."""
+        # The last revoke comes from within: a closing client may never say what is assigned, and keeps the lock of the
+        # interpreter while it is asked.
+        self._closing = True
         self._consumer.close()
 
 

@@ -90,19 +90,24 @@ class Process:
         pid: of its own.
         log: the file that gets what it says.
         code: how it ended; None while it runs. Minus a number is a signal.
-        stopped: whether SIGSTOP holds it.
+        stopped_at: since when SIGSTOP holds it (monotonic); None where it does not.
     """
 
     pid: int
     log: Path
     code: int | None = None
-    stopped: bool = False
+    stopped_at: float | None = None
     signals: list[str] = field(default_factory=list)
 
     @property
     def runs(self) -> bool:
         """Whether it has not ended."""
         return self.code is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether SIGSTOP holds it."""
+        return self.stopped_at is not None
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal; the pid is its own until the zygote has told of its end."""
@@ -161,7 +166,7 @@ class Line:
 
     def _note(self, notice: Changed) -> None:
         process = self._processes[notice.pid]
-        process.stopped = notice.how == "stopped"
+        process.stopped_at = time.monotonic() if notice.how == "stopped" else None
         if notice.how == "ended":
             process.code = notice.code
             del self._processes[notice.pid]

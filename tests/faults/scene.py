@@ -27,10 +27,9 @@ from tests.faults.processes import Line
 from tests.faults.progress import Progress
 from tests.faults.relay import Relay
 from tests.faults.storeserver import StoreServer
+from tests.faults.timeouts import SESSION_S, STORE_S, TRANSACTION_S
 from tests.faults.traffic import Traffic
 
-#: Time-outs of workers: short, so that the loss of one costs a run little.
-SESSION_S, TRANSACTION_S, STORE_S = 2.0, 1.5, 1.0
 _TURN_S = 0.005
 #: How long a run may wait for one thing.
 PATIENCE_S = 40.0

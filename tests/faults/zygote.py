@@ -64,7 +64,9 @@ class _Server:
         self._selector.register(line, selectors.EVENT_READ)
 
     def _read(self, line: socket.socket) -> None:
-        data = line.recv(65_536)
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            data = line.recv(65_536)
         if not data:
             self._forget(line)
             return

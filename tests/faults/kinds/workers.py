@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from stream.failpoints import POINTS, VARIABLE
 from tests.faults.fault import Fault
+from tests.faults.timeouts import SESSION_S
 
 if TYPE_CHECKING:
     from tests.faults.processes import Process
@@ -118,10 +120,14 @@ class Zombie(Fault):
             process.send(signal.SIGSTOP)
         _reaches(scene, process, self.point, signal.SIGSTOP)
         before = scene.epochs()
-        scene.until(lambda: scene.epochs() > before, "a worker that takes over")
+        scene.until(lambda: scene.epochs() > before or self._is_long_gone(process), "a worker that takes over")
         scene.pause(self.longer_s)
         scene.note("the zombie comes back")
         process.send(signal.SIGCONT)
+
+    def _is_long_gone(self, process: Process) -> bool:
+        """Held since before this fault had its turn, so that others had all the time to take over."""
+        return process.stopped_at is None or time.monotonic() - process.stopped_at > 3 * SESSION_S
 
 
 @dataclass(frozen=True)
