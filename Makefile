@@ -8,7 +8,7 @@ ARGS ?=
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo parity test check models schemas clean
+.PHONY: help demo parity faults test check models schemas clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ test: $(VENV)/.dev check ## check, then run every test (ARGS='-k alerts')
 
 parity: $(VENV)/.embedded ## replay real orders, recompute every scored vector, compare bit for bit (ARGS='--orders 3000 --json parity.json')
 	@$(BIN)/tidecast parity --replay $(ARGS)
+
+faults: $(VENV)/.embedded ## kill, freeze and starve everything, compare with a run undisturbed (ARGS='--runs 40 --seed 1 --json faults.json')
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas, pages
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet . || true; exit 1; }

@@ -34,6 +34,7 @@ class Guarantee(StrEnum):
     ISOLATION = "exactly once: readers do not see the records of aborted transactions"
     NEW_GROUPS = "the consumer group protocol of Kafka 4 (KIP-848)"
     FAILOVER = "nothing acknowledged is lost when one of three brokers dies"
+    FAULTS = "exactly once while workers, brokers and stores are killed, frozen, wiped and slowed down (tests/faults)"
 
 
 KAFKA = frozenset({Guarantee.APACHE, Guarantee.ISOLATION, Guarantee.NEW_GROUPS})
@@ -187,6 +188,11 @@ class Brokers:
                 with contextlib.suppress(UsageError):
                     url = stack.enter_context(containers.redis())
             yield url or stack.enter_context(Embedded(broker=False)).store_url
+
+    def require_processes(self, *guarantees: Guarantee) -> None:
+        """Skips the test, or fails it where Kafka is required, where no Kafka can be started as local processes."""
+        if self._local is None:
+            self.lack(guarantees, "; ".join(self.reasons))
 
     def lack(self, guarantees: Sequence[Guarantee], why: str) -> NoReturn:
         """Skips the test, or fails it where Kafka is required, and remembers what was not exercised."""

@@ -29,6 +29,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
+def brokers(pytestconfig: pytest.Config) -> Brokers:
+    """For tests that start brokers of their own."""
+    return pytestconfig.stash[_BROKERS]
+
+
+@pytest.fixture(scope="session")
 def kafka(pytestconfig: pytest.Config) -> Iterator[Broker]:
     """The session's broker; `kafka.require(…)` what only Apache Kafka has, `kafka.clean()` before you make topics."""
     with pytestconfig.stash[_BROKERS].single() as broker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -60,10 +61,9 @@ def main(
     chosen = [name for name in only.split(",") if name]
     try:
         _check(chosen, group_protocol, mutation)
-        drawn = list(
-            plans(1 if replay is not None else runs, seed if replay is None else replay, chosen, group_protocol)
-        )
-        suite = Suite(Options(directory.absolute(), lanes, mutation, keep or replay is not None), drawn)
+        first, count = (seed, runs) if replay is None else (replay, 1)
+        drawn = [replace(plan, mutation=mutation) for plan in plans(count, first, chosen, group_protocol)]
+        suite = Suite(Options(directory.absolute(), lanes, keep or replay is not None), drawn)
         _show(suite)
     except UsageError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}")

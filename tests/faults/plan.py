@@ -34,6 +34,7 @@ class Plan:
         batch_max_records, commit_interval_ms: settings of the workers.
         traffic_s: how long the input takes.
         faults: with the share of the input after which each strikes.
+        mutation: how the protocol is broken on purpose; see `tests.faults.mutations`.
     """
 
     seed: int
@@ -46,11 +47,20 @@ class Plan:
     commit_interval_ms: int
     traffic_s: float
     faults: tuple[tuple[float, Fault], ...]
+    mutation: str = ""
 
     @property
     def name(self) -> str:
         """Of its directory, such as run-17."""
-        return f"run-{self.seed}" if self.faults else f"undisturbed-{self.variant}"
+        name = f"run-{self.seed}" if self.faults else f"undisturbed-{self.variant}"
+        return f"{name}-{self.mutation}" if self.mutation else name
+
+    @property
+    def replay(self) -> str:
+        """The command that runs it alone."""
+        flags = [f"--group-protocol {self.protocol}"] if draw(self.seed).protocol != self.protocol else []
+        flags += [f"--mutation {self.mutation}"] if self.mutation else []
+        return " ".join(["python -m tests.faults --replay", str(self.seed), *flags])
 
     @property
     def brokers(self) -> int:

@@ -1,21 +1,36 @@
-"""Relays between workers and a server: one that is slow, and one that cuts connections at a chosen Kafka request."""
+"""Relays between workers and a server, and one that is slow."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import struct
+import heapq
+import itertools
+import selectors
+import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal
 
-#: A bound on how long a relay may take to start and to end.
-_WAIT_S = 10.0
-#: EndTxn, as Kafka numbers its requests.
-END_TXN = 26
+#: How often the thread looks up, where nothing happens.
+_TURN_S = 0.02
+_PIECE = 65_536
 
-Cut = Literal["before", "after"]
+
+class End:
+    """One end of a relayed connection.
+
+    Args:
+        connection: to a client, or to a server.
+        is_client: which of them.
+    """
+
+    def __init__(self, connection: socket.socket, is_client: bool) -> None:
+        connection.setblocking(False)
+        self.socket, self.is_client = connection, is_client
+        self.peer: End
+        #: What has come and is not yet understood; what is to be sent.
+        self.unread, self.unsent = bytearray(), bytearray()
 
 
 class Relay:
@@ -26,153 +41,112 @@ class Relay:
     """
 
     def __init__(self, *servers: int) -> None:
-        self._servers = servers
+        self._listeners = {socket.create_server(("127.0.0.1", 0)): server for server in servers}
         #: Our port for each server's.
-        self.ports: dict[int, int] = {}
-        self._loop = asyncio.new_event_loop()
-        self._pumps: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.ports: dict[int, int] = {server: int(s.getsockname()[1]) for s, server in self._listeners.items()}
+        self._selector = selectors.DefaultSelector()
+        self._ends: set[End] = set()
+        self._late: list[tuple[float, int, End, bytes]] = []
+        self._number = itertools.count()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Relay:
+        for listener, server in self._listeners.items():
+            self._selector.register(listener, selectors.EVENT_READ, server)
         self._thread.start()
-        for server in self._servers:
-            listening = asyncio.run_coroutine_threadsafe(self._listen(server), self._loop)
-            self.ports[server] = listening.result(_WAIT_S)
         return self
-
-    async def _listen(self, server: int) -> int:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._pumps.add(task)
-            try:
-                await self._connect(server, reader, writer)
-            finally:
-                self._pumps.discard(task)
-
-        listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-        return int(listener.sockets[0].getsockname()[1])
-
-    async def _connect(self, server: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", server)
-        except OSError:
-            writer.close()
-            return
-        pumps = [
-            asyncio.create_task(self._requests(reader, to_server)),
-            asyncio.create_task(self._answers(from_server, writer)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            for end in (writer, to_server):
-                end.close()
-
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._requests(reader, writer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_WAIT_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_WAIT_S)
-        self._loop.close()
+        self._stop.set()
+        self._thread.join()
+        for end in self._ends:
+            end.socket.close()
+        for listener in self._listeners:
+            listener.close()
+        self._selector.close()
 
-    async def _end(self) -> None:
-        pumps = list(self._pumps)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for key, events in self._selector.select(self._until_due()):
+                if isinstance(key.data, int):
+                    assert isinstance(key.fileobj, socket.socket)
+                    self._accept(key.fileobj, key.data)
+                elif key.data in self._ends:
+                    self._turn(key.data, events)
+            while self._late and self._late[0][0] <= time.monotonic():
+                _, _, end, data = heapq.heappop(self._late)
+                self._send(end, data)
+
+    def _until_due(self) -> float:
+        return min(_TURN_S, max(self._late[0][0] - time.monotonic(), 0.0)) if self._late else _TURN_S
+
+    def _accept(self, listener: socket.socket, server: int) -> None:
+        connection, _ = listener.accept()
+        try:
+            upstream = socket.create_connection(("127.0.0.1", server), 1)
+        except OSError:
+            connection.close()
+            return
+        client, other = End(connection, True), End(upstream, False)
+        client.peer, other.peer = other, client
+        for end in (client, other):
+            self._ends.add(end)
+            self._selector.register(end.socket, selectors.EVENT_READ, end)
+
+    def _turn(self, end: End, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._send(end, b"")
+        if events & selectors.EVENT_READ and end in self._ends:
+            data = b""
+            with contextlib.suppress(OSError):
+                data = end.socket.recv(_PIECE)
+            if not data:
+                self._cut(end)
+                return
+            end.unread += data
+            for delay_s, piece in self.passed_on(end):
+                due = time.monotonic() + delay_s
+                heapq.heappush(self._late, (due, next(self._number), end.peer, piece))
+
+    def passed_on(self, end: End) -> Iterable[tuple[float, bytes]]:
+        """What goes on of what has come from an end, and how many seconds later."""
+        data = bytes(end.unread)
+        end.unread.clear()
+        return [(0.0, data)]
+
+    def _send(self, end: End, data: bytes) -> None:
+        if end not in self._ends:
+            return
+        end.unsent += data
+        try:
+            sent = end.socket.send(end.unsent) if end.unsent else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._cut(end)
+            return
+        del end.unsent[:sent]
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if end.unsent else 0)
+        self._selector.modify(end.socket, wanted, end)
+
+    def _cut(self, end: End) -> None:
+        """Ends a connection at both ends, at once."""
+        for one in (end, end.peer):
+            self._selector.unregister(one.socket)
+            self._ends.remove(one)
+            one.socket.close()
 
 
 class SlowRelay(Relay):
-    """Keeps every answer back for a while.
-
-    Args:
-        server: the port of the server.
-
-    `delay_s` may be changed at any time.
-    """
+    """Keeps every answer of a server back for a while; `delay_s` may be changed at any time."""
 
     def __init__(self, server: int) -> None:
         super().__init__(server)
         self.delay_s = 0.0
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                await asyncio.sleep(self.delay_s)
-                writer.write(data)
-                await writer.drain()
-
-
-class KafkaRelay(Relay):
-    """Stands in front of every broker of a cluster, and cuts the connection of a request that it was told to wait for.
-
-    Brokers tell clients the addresses of all brokers; here those are ours.
-
-    Args:
-        servers: the brokers' ports.
-
-    `cut` connections are to be cut at a request `api`: before the broker has it, or after, so that its answer is lost.
-    """
-
-    def __init__(self, *servers: int, api: int = END_TXN) -> None:
-        super().__init__(*servers)
-        self._api = api
-        self._told: Mapping[bytes, bytes] = {}
-        #: How connections are still to be cut, one after another; and how many have been.
-        self.cuts: list[Cut] = []
-        self.done = 0
-
-    def __enter__(self) -> KafkaRelay:
-        super().__enter__()
-        self._told = {_address(server): _address(port) for server, port in self.ports.items()}
-        return self
-
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                frame = await _frame(reader)
-                cut = self._is_due(frame)
-                if cut != "before":
-                    writer.write(frame)
-                    await writer.drain()
-                if cut is not None:
-                    return
-
-    def _is_due(self, frame: bytes) -> Cut | None:
-        if not self.cuts or struct.unpack_from(">h", frame, 4)[0] != self._api:
-            return None
-        self.done += 1
-        return self.cuts.pop(0)
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                frame = await _frame(reader)
-                for theirs, ours in self._told.items():
-                    frame = frame.replace(theirs, ours)  # as long as before: the frame's size stands
-                writer.write(frame)
-                await writer.drain()
-
-
-async def _frame(reader: asyncio.StreamReader) -> bytes:
-    """The next request or answer, its size before it."""
-    size = await reader.readexactly(4)
-    return size + await reader.readexactly(struct.unpack(">i", size)[0])
-
-
-def _address(port: int) -> bytes:
-    """How brokers write the address of one of them."""
-    return b"127.0.0.1" + struct.pack(">i", port)
+    def passed_on(self, end: End) -> Iterable[tuple[float, bytes]]:
+        """Requests at once, answers late."""
+        return [(0.0 if end.is_client else self.delay_s, data) for _, data in super().passed_on(end)]

@@ -63,7 +63,7 @@ def explained(result: Result) -> list[str]:
     """Why a run failed, and how to see it again."""
     lines = [f"  {p.kind}: {p.what}" for p in result.problems]
     if result.plan.faults:
-        lines.append(f"  again: python -m tests.faults --replay {result.plan.seed}")
+        lines.append(f"  again: {result.plan.replay}")
     return [*lines, f"  logs: {result.directory}"]
 
 

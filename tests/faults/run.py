@@ -52,7 +52,6 @@ def carry_out(
     plan: Plan,
     directory: Path,
     reference: Outcome | None,
-    mutation: str = "",
 ) -> Result:
     """Carries out a plan, and checks what it came to; never raises."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def carry_out(
         remake_topics(cluster)
         with (
             contextlib.closing(zygote.line()) as line,
-            Scene(cluster, line, variant, plan, directory, mutation) as scene,
+            Scene(cluster, line, variant, plan, directory) as scene,
         ):
             produce_all(scene.settings.kafka, variant.reference)
             _play(scene, result)

@@ -48,16 +48,13 @@ class Scene(contextlib.ExitStack):
         variant: the input.
         plan: what is to happen.
         directory: for logs.
-        mutation: of the protocol; see `tests.faults.mutations`.
     """
 
-    def __init__(
-        self, cluster: LocalKafka, line: Line, variant: Variant, plan: Plan, directory: Path, mutation: str = ""
-    ) -> None:
+    def __init__(self, cluster: LocalKafka, line: Line, variant: Variant, plan: Plan, directory: Path) -> None:
         super().__init__()
         self.cluster, self.plan, self.random = cluster, plan, Random(plan.seed)
         self.store = StoreServer(line, directory)
-        self.crew = Crew(line, directory, self._environment(), mutation)
+        self.crew = Crew(line, directory, self._environment(), plan.mutation)
         #: Settings of the first worker's first process alone.
         self.first: dict[str, str] = {}
         self.traffic = Traffic(self.settings.kafka, variant.events, plan.traffic_s)

@@ -30,13 +30,11 @@ class Options:
     Args:
         directory: for event logs, and for the logs of runs that failed.
         lanes: how many runs at once.
-        mutation: a protocol that is broken on purpose; see `tests.faults.mutations`.
         keep: keeps the logs of all runs.
     """
 
     directory: Path
     lanes: int = 3
-    mutation: str = ""
     keep: bool = False
 
 
@@ -58,7 +56,7 @@ class Suite:
     results: list[Result] = field(default_factory=list)
     references: dict[int, Result] = field(default_factory=dict)
     broker: str = ""
-    _variants: dict[int, Variant] = field(default_factory=dict)
+    variants: dict[int, Variant] = field(default_factory=dict)
     _waiting: list[Plan] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed: list[BaseException] = field(default_factory=list)
@@ -73,7 +71,7 @@ class Suite:
         os.environ.update(_JAVA)
         directory = self.options.directory
         directory.mkdir(parents=True, exist_ok=True)
-        self._variants = {n: make_variant(n, directory / "logs") for n in range(VARIANTS)}
+        self.variants = {n: make_variant(n, directory / "logs") for n in range(VARIANTS)}
         wanted = sorted({plan.variant for plan in self.plans})
         sizes = [_MANY if any(p.brokers > 1 for p in self.plans) else 1]
         sizes += [1] * (min(self.options.lanes, len(self.plans)) - 1)
@@ -108,9 +106,8 @@ class Suite:
             directory = self.options.directory / plan.name
             shutil.rmtree(directory, ignore_errors=True)
             reference = self._reference(plan)
-            mutation = self.options.mutation if plan.faults else ""
-            variant = self._variants[plan.variant]
-            self._note(carry_out(cluster, zygote, variant, plan, directory, reference, mutation))
+            variant = self.variants[plan.variant]
+            self._note(carry_out(cluster, zygote, variant, plan, directory, reference))
 
     def _next(self, brokers: int) -> Plan | None:
         """The next plan for so many brokers; those with many take first what others cannot."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.cluster import coordinator_of, elect_preferred
 from tests.faults.fault import Fault
-from tests.faults.relay import Cut, KafkaRelay
+from tests.faults.kafkarelay import Cut, KafkaRelay
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene
@@ -112,7 +112,8 @@ class EndTxnCut(Fault):
 
     def prepare(self, scene: Scene) -> None:
         ports = [int(address.rpartition(":")[2]) for address in scene.cluster.bootstrap.split(",")]
-        relay = scene.enter_context(KafkaRelay(*ports))
+        relay = KafkaRelay(*ports)
+        scene.enter_context(relay)
         scene.relays[self.kind] = relay
         scene.crew.environment["TIDECAST_KAFKA__BOOTSTRAP_SERVERS"] = ",".join(
             f"127.0.0.1:{relay.ports[port]}" for port in ports

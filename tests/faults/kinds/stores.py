@@ -168,7 +168,8 @@ class StoreSlow(Fault):
         return cls(round(random.uniform(0.02, 0.3), 3))
 
     def prepare(self, scene: Scene) -> None:
-        relay = scene.enter_context(SlowRelay(scene.store.port))
+        relay = SlowRelay(scene.store.port)
+        scene.enter_context(relay)
         scene.relays[self.kind] = relay
         scene.crew.environment["TIDECAST_STORE__URL"] = f"redis://127.0.0.1:{relay.ports[scene.store.port]}/0"
 
