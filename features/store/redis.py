@@ -43,9 +43,8 @@ __all__ = ["RedisStore", "without_password"]
 #: Keys in one MGET: a longer one would keep the server from others for milliseconds.
 _CHUNK = 5_000
 
-_COMMIT, _FENCE, _RELEASE, _ERASE, _TICK = (
-    Script(f"{name}.lua") for name in ("commit", "fence", "release", "erase", "tick")
-)
+_SCRIPTS = [Script(f"{name}.lua") for name in ("load", "commit", "fence", "release", "erase", "tick")]
+_LOAD, _COMMIT, _FENCE, _RELEASE, _ERASE, _TICK = _SCRIPTS
 
 
 class RedisStore(Store):
@@ -64,7 +63,7 @@ class RedisStore(Store):
 
     def __init__(self, url: str, namespace: str = "tidecast", buckets: int = 1, timeout_s: float = 5.0) -> None:
         self.url, self.namespace, self.buckets = without_password(url), namespace, buckets
-        self._link = connect(url, timeout_s, [_COMMIT, _FENCE, _RELEASE, _ERASE, _TICK])
+        self._link = connect(url, timeout_s, _SCRIPTS)
         self._keys = Keys(namespace, buckets)
         self._tokens = _Tokens(2 * buckets)
 
@@ -103,35 +102,27 @@ class RedisStore(Store):
         return self._keys.record(kind, name, entity)
 
     def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
-        """MGET over all keys, then HMGET of the fences; on a cluster one a bucket, all at once.
-
-        A server answers a connection's commands in their order, so what was written before a value was read is seen in
-        the fence that is read after it.
-        """
+        """MGET over all keys, or a script that looks at fences first; on a cluster one a bucket, all at once."""
         every = [key for kind, name, entities in wanted for key in self._keys.records(kind, name, entities)]
-        groups = self._by_bucket(wanted) if self._link.sharded else [range(len(every))]
-        parts = [g[at : at + _CHUNK] for g in groups for at in range(0, len(g), _CHUNK)]
+        groups = self._by_bucket(wanted) if self._link.sharded else {None: range(len(every))}
+        parts = [(b, g[at : at + _CHUNK]) for b, g in groups.items() for at in range(0, len(g), _CHUNK)]
+        if guards and not parts:  # the fences alone
+            parts = [(b, range(0)) for b in ({g.bucket for g in guards} if self._link.sharded else {None})]
+        held = [[g for g in guards if bucket in (None, g.bucket)] for bucket, _ in parts]
+        calls = [_load_call(self._keys, [every[n] for n in part], g) for (_, part), g in zip(parts, held, strict=True)]
         values: list[bytes | None] = [None] * len(every)
-        if parts or guards:
-            reads: list[Command] = [("MGET", *(every[n] for n in part)) for part in parts]
-            fences = [self._keys.fence(g.topic, g.partition, g.bucket)[0] for g in guards]
-            answers = self._link.ask([*reads, *(("HMGET", fence, "epoch", "next") for fence in fences)])
-            for guard, (epoch, at) in zip(guards, answers[len(parts) :], strict=True):
-                found = int(epoch or 0), None if at is None else int(at)
-                if found != (guard.epoch, guard.next_offset):
-                    raise not_as_believed(guard, *found)
-            for part, answer in zip(parts, answers, strict=False):
-                for n, value in zip(part, answer, strict=True):
-                    values[n] = value
+        for (_, part), behind, answer in zip(parts, held, self._link.ask(calls) if calls else [], strict=True):
+            for n, value in zip(part, _loaded(answer, behind), strict=True):
+                values[n] = value
         flat = iter(values)
         return [list(itertools.islice(flat, len(entities))) for _, _, entities in wanted]
 
-    def _by_bucket(self, wanted: Sequence[Wanted]) -> list[Sequence[int]]:
-        groups: dict[int, list[int]] = {}
+    def _by_bucket(self, wanted: Sequence[Wanted]) -> dict[int | None, Sequence[int]]:
+        groups: dict[int | None, list[int]] = {}
         entities = (entity for w in wanted for entity in w.entities)
         for n, entity in enumerate(entities):
             groups.setdefault(bucket_of(entity, self.buckets), []).append(n)
-        return list(groups.values())
+        return dict(groups)
 
     def claim(self, topic: str, partition: int, owner: str = "") -> list[Fence]:
         """One script call a bucket, all at once."""
@@ -290,6 +281,25 @@ class _Tokens:
         """They have been answered."""
         for write in writes:
             self._unanswered.pop(id(write), None)
+
+
+def _load_call(keys: Keys, records: Sequence[str], guards: Sequence[Guard]) -> Command:
+    if not guards:
+        return ("MGET", *records)
+    args: list[bytes | str | int] = [len(guards)]
+    for guard in guards:
+        args += (guard.epoch, "" if guard.next_offset is None else guard.next_offset)
+    return _LOAD.call([*(keys.fence(g.topic, g.partition, g.bucket)[0] for g in guards), *records], args)
+
+
+def _loaded(answer: Any, guards: Sequence[Guard]) -> list[bytes | None]:
+    """The values in an answer to `_load_call`."""
+    if not guards:
+        return list(answer)
+    if answer[0] == b"OK":
+        return list(answer[1])
+    _, which, epoch, found = answer
+    raise not_as_believed(guards[int(which) - 1], int(epoch or 0), int(found) if found else None)
 
 
 def _fence(answer: Sequence[bytes | None]) -> Fence:
