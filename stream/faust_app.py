@@ -26,9 +26,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from faust.types import TP
@@ -43,6 +43,7 @@ from stream.source import CommitRefused
 from stream.topology import CONSUMED
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _TOPICS = tuple(t.name for t in CONSUMED)
 _COMMIT_MS = 1_000
@@ -82,7 +83,7 @@ def attach(app: faust.App, settings: Settings) -> Any:
     async def tidecast(stream: Any) -> None:
         await attached.consume(stream)
 
-    return app.agent(topics, concurrency=1)(tidecast)
+    return app.agent(topics, name="tidecast", concurrency=1)(tidecast)
 
 
 def ready_made(settings: Settings) -> faust.App:
@@ -147,20 +148,18 @@ class _Attached:
         worker = self._settings.worker
         stream.add_processor(lambda _: FaustRecord(stream.current_event.message))
         async for records in stream.take(worker.batch_max_records, within=worker.batch_max_wait_ms / 1000):
-            await self._call(FaustWorker.process, records)
+            await self._process(records)
 
     async def assigned(self, _app: Any, assigned: set[Any], **_: Any) -> None:
         """Claims the partitions; until it is done, the group does not go on, and so nobody else can have them."""
-        consumer = self._app.consumer
-        if any(self._app.topics.acks_enabled_for(topic) for topic in _TOPICS):
+        app, consumer = self._app, self._app.consumer
+        if any(app.topics.acks_enabled_for(topic) for topic in _TOPICS):
             raise UsageError(f"another agent of the app reads one of {', '.join(_TOPICS)}; it must not (docs/faust.md)")
-        mine = [(tp.topic, tp.partition) for tp in assigned if tp.topic in _TOPICS]
-        check_copartitioned(mine)
+        check_copartitioned([(tp.topic, tp.partition) for tp in assigned if tp.topic in _TOPICS])
         found = await consumer.seek_to_committed() if assigned else {}
         committed = {(tp.topic, tp.partition): offset for tp, offset in found.items() if tp.topic in _TOPICS}
-        within_s = self._app.conf.broker_session_timeout / 2
-        generation = self._app.consumer_generation_id
-        begin = await self._call(FaustWorker.assigned, committed, generation, within_s)
+        generation, within_s = app.consumer_generation_id, app.conf.broker_session_timeout / 2
+        begin = await self._call(lambda worker: worker.assigned(committed, generation, within_s))
         self._begin = {TP(*at): offset for at, offset in (begin or {}).items()}
         self._own_seeks(consumer)
         self._claimed.set()
@@ -173,36 +172,39 @@ class _Attached:
         """Finishes the micro-batch at hand and commits, while the partitions are still ours."""
         self._claimed.clear()
         self._begin = {}
-        await self._leave(FaustWorker.revoked)
+        await self._leave(lambda worker: worker.revoked(self._commit_offsets))
 
     async def stop(self, *_: Any, **__: Any) -> None:
         """As `revoked`, for ever."""
-        await self._leave(FaustWorker.close)
-        self._ended = True
+        await self._leave(lambda worker: worker.close(self._commit_offsets), last=True)
         self._thread.shutdown(wait=False)
 
     async def commit(self) -> None:
         """A timer."""
-        await self._call(FaustWorker.commit, self._commit_offsets)
+        await self._call(lambda worker: worker.commit(self._commit_offsets))
 
     async def read_reference(self) -> None:
         """A timer."""
-        await self._call(FaustWorker.read_reference)
+        await self._call(lambda worker: worker.read_reference())
 
     # --- what it takes
 
-    async def _leave(self, how: Callable[[FaustWorker, Any], None]) -> None:
+    async def _process(self, records: Sequence[FaustRecord]) -> None:
+        await self._call(lambda worker: worker.process(records))
+
+    async def _leave(self, how: Callable[[FaustWorker], None], last: bool = False) -> None:
         if self._worker is not None:
             self._worker.leave()
-            await self._call(how, self._commit_offsets)
+        await self._call(how, last)
 
-    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs a method of the worker in its thread; a failure ends the application."""
-        if self._worker is None or self._ended:
+    async def _call(self, call: Callable[[FaustWorker], T], last: bool = False) -> T | None:
+        """Runs something in the worker's thread; after the last such call, and after a failure, nothing is run."""
+        worker = self._worker
+        if worker is None or self._ended:
             return None
+        self._ended = last
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, functools.partial(method, self._worker, *arguments))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, worker)
         except GaveUp as error:
             log.warning("the store is away while partitions are given back; the micro-batch comes again: %s", error)
         except Exception as error:  # noqa: BLE001

@@ -8,15 +8,19 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import redis
 
-from stream.admin import create_topics
+from stream.admin import GroupProgress, create_topics
 from stream.embedded import wait_for
 from stream.eventlog import read_records
+from stream.source import TopicReader
+from stream.topology import CONSUMED
 from tests.brokers import Broker, Guarantee
 from tests.integration.test_pipeline import POISON
 from tests.support import Shop, differing, folded_from_log
@@ -54,17 +58,29 @@ class FaustShop(Shop):
         self.workers.append(worker)
         return worker
 
+    def log(self, n: int) -> str:
+        """What a worker said."""
+        return (self.directory / f"worker-{n}.log").read_text(errors="replace")
+
+    def folded(self) -> dict[tuple[str, int], int]:
+        """R of each partition."""
+        with closing(self.store()) as store:
+            at = [(t.name, p) for t in CONSUMED for p in range(self._partitions)]
+            return {p: store.fences(*p)[0].next_offset or 0 for p in at}
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        """The end of each partition."""
+        with closing(TopicReader(self.settings.kafka, [t.name for t in CONSUMED], from_end=True)) as reader:
+            return reader.positions
+
     def newest(self, topic: str) -> dict[str, bytes]:
         """The last record of each key."""
         return {r.key().decode(): r.value() for r in self.read(topic)}
 
     def kept(self, model: str) -> dict[str, bytes]:
         """The latest score of each entity, as the store has it."""
-        store = self.store()
-        try:
+        with closing(self.store()) as store:
             return store.scan("s", model)
-        finally:
-            store.close()
 
 
 def _records(events: Path) -> list[tuple[str, bytes | None, bytes | None]]:
@@ -96,7 +112,7 @@ def shop(apache: Broker, redis_url: str, events: Path, tmp_path_factory: pytest.
         poison = [(topic, key, value) for topic, key, value, _ in POISON]
         shop.produce([*records[:middle], *poison, *records[middle:]])
         worker = shop.start_worker()
-        shop.wait_until_done(60)
+        shop.wait_until_done(120)
         assert shop.stop_worker(worker) == 0, shop.logs()
         yield shop
 
@@ -128,3 +144,61 @@ def test_dead_letters_are_exactly_the_poison(shop: FaustShop) -> None:
         topic, stage = headers["tidecast-topic"].decode(), headers["tidecast-stage"].decode()
         found[topic, letter.key(), letter.value(), stage] += 1
     assert found == Counter(POISON)
+
+
+def test_a_store_that_was_wiped_is_filled_again_and_nothing_is_published_twice(shop: FaustShop, events: Path) -> None:
+    """K is at the end and R is nowhere: a worker begins before the committed offsets, where Faust would not."""
+    folded = folded_from_log(events)
+    published = {topic: len(shop.read(topic)) for topic in ("demand", "dead-letters", *SCORES.values())}
+    ends = shop.ends()
+    with closing(redis.Redis.from_url(shop.settings.store.url)) as client:
+        client.flushall()
+    worker = shop.start_worker()
+    wait_for(lambda: shop.folded() == ends, 120, "folding all that was there")
+    assert shop.stop_worker(worker) == 0, shop.logs()
+    assert differing(shop.features(), folded) == {}
+    told_again = published | {"dead-letters": published["dead-letters"] + 2}
+    assert {topic: len(shop.read(topic)) for topic in published} == told_again, "but for poison of reference topics"
+
+
+# --- workers that come and go -----------------------------------------------------------------------------------------
+
+
+def _behind(shop: FaustShop) -> int:
+    """Records of the input topics that have not been committed."""
+    with closing(GroupProgress(shop.settings.kafka)) as progress:
+        return progress.behind(shop.ends())
+
+
+@pytest.fixture
+def busy(apache: Broker, redis_url: str, tmp_path: Path) -> Iterator[FaustShop]:
+    """A shop whose workers take many small micro-batches, and are soon missed."""
+    with FaustShop(tmp_path, apache, redis_url) as shop:
+        shop.environment |= {"TIDECAST_WORKER__BATCH_MAX_RECORDS": "40", "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "6000"}
+        yield shop
+
+
+def test_workers_are_stopped_and_killed_in_the_middle_and_others_go_on(busy: FaustShop, events: Path) -> None:
+    """The state is exact, every line is there, some maybe twice, and the store has what was published last."""
+    records = _records(events)
+    middle = [i for i, (topic, _, _) in enumerate(records) if topic == "orders"][60]
+    busy.produce(records[:middle])
+    first = busy.start_worker()
+    wait_for(lambda: any(busy.folded().values()), 120, "a first micro-batch")
+    assert busy.stop_worker(first) == 0, busy.logs()
+    assert _behind(busy) > 0, "it was stopped in the middle"
+
+    killed, survivor = busy.start_worker(), busy.start_worker()
+    wait_for(lambda: all("owns orders" in busy.log(n) for n in (1, 2)), 120, "a share for both")
+    before = busy.folded()
+    busy.produce(records[middle:])
+    wait_for(lambda: busy.folded() != before, 120, "both at work")
+    killed.kill()
+    killed.wait()
+    busy.wait_until_done(120)
+    assert busy.stop_worker(survivor) == 0, busy.logs()
+
+    assert differing(busy.features(), folded_from_log(events)) == {}
+    assert _demand(busy).keys() == _lines(events).keys()
+    for model, topic in SCORES.items():
+        assert busy.kept(model) == busy.newest(topic)
