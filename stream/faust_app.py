@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -140,8 +141,12 @@ class _Attached:
 
     def start(self, *_: Any, **__: Any) -> None:
         """Before the worker joins its group: what takes long, or may be refused."""
-        check_app(self._app.conf, bool(self._app.tables))
-        self._worker = opened(self._settings)
+        try:
+            check_app(self._app.conf, bool(self._app.tables))
+            self._worker = opened(self._settings)
+        except UsageError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from error
 
     async def consume(self, stream: Any) -> None:
         """The agent. `take` gives values, so each value is made to carry its record."""

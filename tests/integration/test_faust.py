@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +26,7 @@ from tests.brokers import Broker, Guarantee
 from tests.integration.test_pipeline import POISON
 from tests.support import Shop, differing, folded_from_log
 
+ROOT = Path(__file__).parents[2]
 SCORES = {"reorder": "reorder-scores", "next-best-offer": "next-best-offers", "stockout": "stockout-scores"}
 
 
@@ -42,11 +44,11 @@ class FaustShop(Shop):
         create_topics(self.settings.kafka, self._partitions)
         return self
 
-    def start_worker(self, **more: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, app: str = "stream.faust_app", **more: str) -> subprocess.Popen[bytes]:
         """Starts a Faust worker; its log is worker-<n>.log."""
         n = len(self.workers)
         directory = str(self.directory / f"faust-{n}")
-        command = ["-m", "faust", "-A", "stream.faust_app", "--datadir", directory, "worker", "-l", "info"]
+        command = ["-m", "faust", "-A", app, "--datadir", directory, "worker", "-l", "info"]
         with (self.directory / f"worker-{n}.log").open("wb") as output:
             worker = subprocess.Popen(
                 [sys.executable, *command, "--without-web"],
@@ -103,15 +105,24 @@ def apache(kafka: Broker) -> Broker:
     return kafka
 
 
+def _app_of_the_page(directory: Path) -> str:
+    """The example of docs/faust.md, as a module that workers can import; returns the PYTHONPATH for it."""
+    page = (ROOT / "docs" / "faust.md").read_text(encoding="utf-8")
+    found = re.search(r"^```python\n(# shop_app\.py\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found
+    (directory / "shop_app.py").write_text(found[1], encoding="utf-8")
+    return os.pathsep.join([str(directory), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+
+
 @pytest.fixture(scope="module")
 def shop(apache: Broker, redis_url: str, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaustShop]:
-    """A shop after all events and the poison; its Faust worker ended by SIGTERM."""
+    """A shop after all events and the poison; the worker of an app that has an agent of its own, ended by SIGTERM."""
     with FaustShop(tmp_path_factory.mktemp("faust"), apache, redis_url) as shop:
         records = _records(events)
         middle = len(records) // 2
         poison = [(topic, key, value) for topic, key, value, _ in POISON]
         shop.produce([*records[:middle], *poison, *records[middle:]])
-        worker = shop.start_worker()
+        worker = shop.start_worker("shop_app", PYTHONPATH=_app_of_the_page(shop.directory))
         shop.wait_until_done(120)
         assert shop.stop_worker(worker) == 0, shop.logs()
         yield shop
@@ -124,6 +135,12 @@ def test_every_product_line_gives_exactly_one_demand_record(shop: FaustShop, eve
 def test_every_customer_with_an_order_has_a_reorder_score(shop: FaustShop, events: Path) -> None:
     customers = set(pl.read_parquet(events / "orders.parquet")["customer_id"].drop_nulls())
     assert shop.newest("reorder-scores").keys() == customers
+
+
+def test_an_agent_of_the_app_reads_the_scores(shop: FaustShop) -> None:
+    reminded = set(re.findall(r"remind (\S+): ", shop.log(0)))
+    assert reminded
+    assert reminded <= shop.newest("reorder-scores").keys()
 
 
 def test_features_are_what_the_log_folds_to(shop: FaustShop, events: Path) -> None:
