@@ -27,7 +27,7 @@ import asyncio
 import functools
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from faust.types import TP
 
 from stream.errors import UsageError
 from stream.faust_record import FaustRecord
-from stream.faust_start import check_app, check_copartitioned, opened
+from stream.faust_start import app_options, check_app, check_copartitioned, opened
 from stream.faust_worker import FaustWorker, GaveUp
 from stream.ownership import Partition
 from stream.settings import Settings, load
@@ -70,7 +70,7 @@ def attach(app: faust.App, settings: Settings) -> Any:
     if settings.worker.delivery == "exactly_once":
         raise UsageError("a Faust application delivers at least once; set worker.delivery to at_least_once or auto")
     attached = _Attached(app, settings)
-    app.on_worker_init.connect(attached.start)
+    app.add_dependency(_Opening(attached.open))
     app.on_partitions_assigned.connect(attached.assigned)
     app.on_partitions_revoked.connect(attached.revoked)
     app.on_rebalance_complete.connect(attached.wait_until_claimed)
@@ -93,22 +93,7 @@ def ready_made(settings: Settings) -> faust.App:
     Raises:
         UsageError: settings that cannot be told to Faust.
     """
-    kafka = settings.kafka
-    if kafka.extra:
-        raise UsageError(
-            f"kafka.extra ({', '.join(sorted(kafka.extra))}) are librdkafka's properties, which Faust's own client "
-            "does not know: make the faust.App yourself and give it to stream.faust_app.attach (docs/faust.md)"
-        )
-    session_s = kafka.session_timeout_ms / 1000
-    app = faust.App(
-        kafka.group_id,
-        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
-        broker_session_timeout=session_s,
-        broker_request_timeout=max(90.0, session_s),
-        consumer_group_instance_id=kafka.group_instance_id,
-        topic_disable_leader=True,
-        web_enabled=False,
-    )
+    app = faust.App(settings.kafka.group_id, **app_options(settings.kafka))
     attach(app, settings)
     return app
 
@@ -125,6 +110,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+class _Opening(faust.Service):  # type: ignore[misc]
+    """A dependency of the app, so that it is started by workers alone, before they join their group."""
+
+    def __init__(self, opening: Callable[[], Awaitable[None]]) -> None:
+        self._opening = opening
+        super().__init__()
+
+    async def on_start(self) -> None:
+        """Opens what the worker needs."""
+        await self._opening()
+
+
 class _Attached:
     """Between Faust's loop and the worker, whose calls all run in one thread, in the order in which they are made."""
 
@@ -139,11 +136,14 @@ class _Attached:
 
     # --- what Faust calls
 
-    def start(self, *_: Any, **__: Any) -> None:
+    async def open(self) -> None:
         """Before the worker joins its group: what takes long, or may be refused."""
+        app = self._app
+        if app.client_only or app.producer_only:
+            return
         try:
-            check_app(self._app.conf, bool(self._app.tables))
-            self._worker = opened(self._settings)
+            check_app(app.conf, bool(app.tables))
+            self._worker = await asyncio.get_running_loop().run_in_executor(self._thread, opened, self._settings)
         except UsageError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2) from error

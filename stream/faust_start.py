@@ -13,11 +13,36 @@ from stream.faust_worker import FaustWorker
 from stream.metrics import Metrics
 from stream.ownership import Partition
 from stream.score import load_models
-from stream.settings import Settings
+from stream.settings import KafkaSettings, Settings
 from stream.sink import Sink
 from stream.source import TopicReader
 from stream.topology import CONSUMED, REFERENCE
 from stream.warmup import warm_up
+
+
+def app_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """What a `faust.App` of our own is made with.
+
+    Raises:
+        UsageError: settings that cannot be told to Faust.
+
+    >>> app_options(KafkaSettings(bootstrap_servers="a:1, b:2"))["broker"]
+    ['kafka://a:1', 'kafka://b:2']
+    """
+    if kafka.extra:
+        raise UsageError(
+            f"kafka.extra ({', '.join(sorted(kafka.extra))}) are librdkafka's properties, which Faust's own client "
+            "does not know: make the faust.App yourself and give it to stream.faust_app.attach (docs/faust.md)"
+        )
+    session_s = kafka.session_timeout_ms / 1000
+    return {
+        "broker": [f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        "broker_session_timeout": session_s,
+        "broker_request_timeout": max(90.0, session_s),  # Faust refuses one that is shorter
+        "consumer_group_instance_id": kafka.group_instance_id,
+        "topic_disable_leader": True,
+        "web_enabled": False,
+    }
 
 
 def opened(settings: Settings) -> FaustWorker:

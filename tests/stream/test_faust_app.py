@@ -54,7 +54,8 @@ class App:
 
     def __init__(self) -> None:
         self.consumer = Consumer()
-        self.conf = SimpleNamespace(broker_session_timeout=60.0)
+        self.conf = SimpleNamespace(broker_session_timeout=60.0, consumer_auto_offset_reset="latest")
+        self.client_only = self.producer_only = self.tables = False
         self.consumer_generation_id = 4
         self.acked = ""
         self.topics = SimpleNamespace(acks_enabled_for=lambda topic: topic == self.acked)
@@ -243,9 +244,21 @@ def test_nothing_is_called_after_the_end() -> None:
     run(test)
 
 
+def test_what_must_be_put_right_ends_the_start_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(app: App, worker: Worker, attached: _Attached) -> None:
+        with pytest.raises(SystemExit) as ended:
+            await attached.open()
+        assert ended.value.code == 2
+
+    run(test)
+    assert "consumer_auto_offset_reset='latest'" in capsys.readouterr().err
+
+
 def test_an_app_that_only_sends_needs_no_worker() -> None:
     async def test(app: App, worker: Worker, attached: _Attached) -> None:
         attached._worker = None
+        app.producer_only = True
+        await attached.open()
         await attached.stop(app)
         assert worker.calls == []
 
