@@ -9,6 +9,7 @@ RECORDS is a file of `Given`, in MessagePack. Says `ready` when it has partition
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -77,6 +78,10 @@ class Floor:
 
     def run(self) -> None:
         """Polls, decodes, produces and commits until it is stopped."""
+        # The floor is to be as low as it can be: collections are rare, and pass over what is there from the start.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
         committed = time.monotonic()
         while not self._stop.is_set():
             records = self._source.poll(self._worker.batch_max_records, self._worker.batch_max_wait_ms / 1000)

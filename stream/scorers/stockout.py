@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ _AGES = [_LAST_DEMAND, list(FEATURES).index("days_on_sale")]
 _FALLBACKS = np.array([None, "no_demand_history", "no_stock_level"], object)
 
 
-class _Risk(NamedTuple):
+class _Risk(msgspec.Struct, frozen=True, gc=False):
     """What the model says of an item, within its bounds; None where it was never counted."""
 
     fallback: str | None
