@@ -13,6 +13,7 @@ from typing import TypeVar
 from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
 from features.store.base import bucket_of
 from models.registry import Model
+from stream.ageing import ageing_of
 from stream.commit import SCORE_TTL_MS, Commit
 from stream.deadletter import headers_of
 from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
@@ -93,7 +94,14 @@ class Worker:
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
             self._ownership,
-            Scoring(models, self._reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
+            Scoring(
+                models,
+                self._reference,
+                settings.models,
+                metrics,
+                FeatureLog(settings.feature_log.share),
+                ageing_of({name: model.manifest for name, model in models.items()}, settings),
+            ),
             self._sink,
             metrics,
             self._patiently,
@@ -188,18 +196,28 @@ class Worker:
     def _process(self, records: list[RecordLike]) -> None:
         begun = time.perf_counter()
         try:
-            self._commit.process(records)
+            between = Chore(self._commit_every_s, self._commit_now)
+            for part in self._commit.parts(records):
+                self._commit.take_in(part)
+                self._turned = time.monotonic()
+                between.turn()  # a backlog of ticks may be long, and a transaction must not be
+                if self._stop.is_set():
+                    break
         except (FenceConflict, TransactionFailed) as conflict:
             self._recover(conflict)
         self._metrics.batch_seconds.observe(time.perf_counter() - begun)
 
     def _commit_offsets(self) -> None:
+        try:
+            self._commit_now()
+        except TransactionFailed as error:
+            self._recover(error)
+
+    def _commit_now(self) -> None:
         assert self._source is not None
         try:
             self._commit.commit(self._commit_transaction if self._exactly_once else self._source.commit)
             self._tick()
-        except TransactionFailed as error:
-            self._recover(error)
         except CommitRefused as error:
             # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)
