@@ -178,7 +178,7 @@ def test_an_erased_entity_is_in_no_index_and_is_not_scored_anew() -> None:
 def test_an_item_that_ages_changes_its_alert() -> None:
     """A delivery that was too far away comes within the lead time, and nothing is said of it."""
     engine = engine_of(ageing=Ageing(DAY_MS, {"stockout": 7 * DAY_MS}))
-    on_order = {"quantity": 20, "expected_at_ms": T0 + 62 * DAY_MS, "purchase_order_id": "p"}
+    on_order: dict[str, Any] = {"quantity": 20, "expected_at_ms": T0 + 62 * DAY_MS, "purchase_order_id": "p"}
     events = [
         stock("stock_counted", "A", T0, quantity=4, event_id="a"),
         stock("purchase_order_placed", "A", T0, event_id="b", **on_order),
