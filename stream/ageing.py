@@ -57,7 +57,7 @@ class Ageing:
 
     period_ms: int = int(DAY_MS)
     after_ms: Mapping[str, int] = field(default_factory=dict)
-    most: int = 5_000
+    most: int = 2_000
 
     def models(self, topic: str) -> list[str]:
         """The models whose entities a topic touches, and whose scores age.

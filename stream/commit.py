@@ -4,7 +4,8 @@ One micro-batch:
 
 1. decode; what cannot be taken in becomes a dead letter; what was delivered before is dropped
 2. load the missing states of touched entities; fold only events at or past R
-3. score each touched entity once, after the fold (events at or past K count as touching)
+3. score each touched entity once, after the fold (events at or past K count as touching); at a tick of event time
+   also those whose score has aged (stream/rescore.py)
 4. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
    where we believe it to be
 5. produce scores, alerts, demand records and dead letters

@@ -8,7 +8,7 @@ At each step of a tick, which is a micro-batch of one record (`stream.cut`):
 3. score the others as of the tick; their `source` is the step's record.
 
 Scores, alert states, ranks and the clock are written with the record's own fence: a step is in the state if its record
-is before R, and published if it is before K, like anything that a record does (docs/decisions/0014). A step that comes
+is before R, and published if it is before K, like anything that a record does (docs/decisions/0015). A step that comes
 again, in [K, R), finds whom it has scored by their ranks.
 """
 
