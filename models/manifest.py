@@ -122,6 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         sha256: of model.onnx.
         baseline: the score's expectation in log-odds or log-units; contributions add up from here.
         fallback: data for entities that the model cannot score.
+        rescore_after_days: age at which a score is renewed though no event came; None: never.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -141,6 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parity: Parity
     licence: str
     fallback: Fallback = Fallback()
+    rescore_after_days: Annotated[float, Meta(gt=0, lt=100_000)] | None = None
 
 
 def sha256_of(path: Path) -> str:

@@ -4,7 +4,8 @@ One micro-batch:
 
 1. decode; what cannot be taken in becomes a dead letter; what was delivered before is dropped
 2. load the missing states of touched entities; fold only events at or past R
-3. score each touched entity once, after the fold (events at or past K count as touching)
+3. score each touched entity once, after the fold (events at or past K count as touching); at a tick of event time
+   also those whose score has aged (stream/rescore.py)
 4. write states, latest scores, alert states and the new fence: all of a bucket, or nothing, and only if the fence is
    where we believe it to be
 5. produce scores, alerts, demand records and dead letters
@@ -23,12 +24,13 @@ the source positions beside it keep a demand record that was published twice fro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from features.store import Record, Store, Write
+from features.store import Entry, Record, Store, Write
 from features.store.base import bucket_of
 from stream import deadletter, failpoints
+from stream.cut import Cutter, Part
 from stream.decode import DeadLetter, DecodedBatch, Decoder, RecordLike, item_key
 from stream.duplicates import drop_duplicates
 from stream.events import SourceOffset
@@ -37,6 +39,7 @@ from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.provenance import Touch, headers_of
 from stream.repartition import demand_of
+from stream.rescore import Rescoring
 from stream.results import Results, encode
 from stream.score import Scoring
 from stream.sink import Sink, TransactionalSink
@@ -77,18 +80,34 @@ class Commit:
         self._scoring, self._sink, self._metrics = scoring, sink, metrics
         self._store: Store = state.store
         self._patiently = patiently
+        self._cutter = Cutter(scoring.ageing, ownership)
+        self._rescoring = Rescoring(self._cutter, scoring, state, ownership)
         self._uncommitted: dict[Partition, int] = {}
         self._generation = 0
 
     def process(self, records: Sequence[RecordLike]) -> None:
-        """Steps 1 to 5.
+        """Steps 1 to 5, of all parts of a micro-batch.
 
         Raises:
             FenceConflict: another worker has a partition, or the store was emptied.
             SinkFailed: the broker refused a record.
         """
-        batch = self._decoder.decode(records, int(time.time() * 1000))  # 1
-        batch = drop_duplicates(batch, self._ownership, self._metrics)
+        for part in self.parts(records):
+            self.take_in(part)
+
+    def parts(self, records: Sequence[RecordLike]) -> Iterator[Part]:
+        """A micro-batch, cut where scores have aged; offsets may be committed between its parts. One where none age."""
+        now_ms = int(time.time() * 1000)
+        return self._cutter.parts(records, lambda some: self._decoder.decode(some, now_ms))  # 1
+
+    def take_in(self, part: Part) -> None:
+        """Steps 1 to 5, of one part.
+
+        Raises:
+            FenceConflict: another worker has a partition, or the store was emptied.
+            SinkFailed: the broker refused a record.
+        """
+        batch = drop_duplicates(part.batch, self._ownership, self._metrics)
         failpoints.reach("decoded")
         results = Results()
         alerting = self._scoring.alerting(batch, self._ownership, self._state, results)
@@ -97,8 +116,10 @@ class Commit:
         folded = self._steadily(lambda: self._state.fold(batch, self._ownership, passed))  # 2
         failpoints.reach("folded")
         self._scoring.score(batch, folded, self._ownership, self._state, results)  # 3
+        due = self._steadily(lambda: self._rescoring.due(part, folded))
+        self._rescoring.score(part, due, results)
         failpoints.reach("scored")
-        self._write(batch, folded, results)  # 4
+        self._write(batch, folded, results, self._rescoring.clocks(part, due))  # 4
         failpoints.reach("written")
         self._produce(batch, results)  # 5
         failpoints.reach("produced")
@@ -180,19 +201,30 @@ class Commit:
             self._metrics.published.labels(topic).inc(n)
         self._sink.poll()
 
-    def _write(self, batch: DecodedBatch, folded: Folded, results: Results) -> None:
+    def _write(
+        self, batch: DecodedBatch, folded: Folded, results: Results, clocks: Mapping[Partition, Sequence[bytes]]
+    ) -> None:
         ids = self._state.ids
         records = [*self._changed(folded), *self._results(results)]
         buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
         for record in records:
             buckets[bucket_of(record.entity, self._store.buckets)].append(record)
+        entries: list[list[Entry]] = [[] for _ in buckets]
+        for entry in results.entries:
+            entries[bucket_of(entry.entity, self._store.buckets)].append(entry)
         self._steadily(self._state.register)
         self._steadily(lambda: self._store.remember_names(ids.pending()))
         ids.saved()
         failpoints.reach("named")
         erasures = self._ownership.erasures
         writes = [
-            Write(bucket, self._ownership.moves(batch.next_offsets, bucket), held, erasures.get(bucket))
+            Write(
+                bucket,
+                self._ownership.moves(batch.next_offsets, bucket, clocks),
+                held,
+                erasures.get(bucket),
+                entries[bucket],
+            )
             for bucket, held in enumerate(buckets)
         ]
         self._steadily(lambda: self._store.commit(writes))

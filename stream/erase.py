@@ -2,7 +2,7 @@
 
 1. Look: which of the entity's records are in the store.
 2. `Store.erase`: removes them at once in one bucket, and raises its count of erasures, so that no worker can write back
-   what it still has in memory.
+   what it still has in memory. Also from the indexes of scores by age, which tell ticks whom to score anew.
 3. Publish a tombstone (the key, no value) to every compacted topic that is keyed by the entity, and wait for the word.
 4. Look again. Only what has been looked at is called erased.
 
@@ -21,11 +21,14 @@ import msgspec
 from features.layout import decode_layout
 from features.store import Store, Wanted
 from features.view import View
+from stream.ageing import index_of
 from stream.topology import NEXT_BEST_OFFER, REORDER, STOCKOUT, TOPICS, Topic
 
 #: What a record of each kind is.
-KINDS = {"f": "features", "s": "latest score", "a": "alert state"}
+KINDS = {"f": "features", "s": "latest score", "a": "alert state", "i": "age of its score"}
 SCORES = {"customer": (REORDER, NEXT_BEST_OFFER), "item": (STOCKOUT,)}
+#: Bytes of a rank.
+_RANK = 8
 _KEYS = {"customer": "customer_id", "item": "location:sku"}
 
 
@@ -91,6 +94,12 @@ def registered_views(store: Store, entity: str) -> list[str]:
     return sorted({layout.view for layout in layouts if layout.entity == entity})
 
 
+def indexes_of(store: Store, entity: str) -> list[str]:
+    """The indexes of scores by age that may have an entity: of all partitions that the store has heard of."""
+    partitions = sorted({int(at.rpartition(":")[2]) for at in store.clock()})
+    return [index_of(model, partition) for model in SCORES[entity] for partition in partitions]
+
+
 def topics_of(entity: str) -> list[Topic]:
     """The compacted topics that Tidecast writes and that have records under the entity's key.
 
@@ -101,7 +110,14 @@ def topics_of(entity: str) -> list[Topic]:
     return [topic for topic in written if _KEYS[entity] in topic.key]
 
 
-def forget(store: Store, sink: Tombstones | None, entity: str, key: str, records: Sequence[tuple[str, str]]) -> Proof:
+def forget(
+    store: Store,
+    sink: Tombstones | None,
+    entity: str,
+    key: str,
+    records: Sequence[tuple[str, str]],
+    indexes: Sequence[str] = (),
+) -> Proof:
     """Erases an entity and looks.
 
     Args:
@@ -110,22 +126,26 @@ def forget(store: Store, sink: Tombstones | None, entity: str, key: str, records
         entity: `customer` or `item`.
         key: the entity's key.
         records: the (kind, name) to erase.
+        indexes: from `indexes_of`; told of only where it is in one.
 
     Raises:
         StoreUnavailable: no answer.
         stream.sink.SinkFailed: a tombstone was not acknowledged; the store's part is done.
     """
-    before = _sizes(store, key, records)
-    removed = store.erase(key, records)
+    before = _sizes(store, key, records, indexes)
+    removed = store.erase(key, records, indexes)
     topics = [] if sink is None else _bury(sink, entity, key)
-    after = _sizes(store, key, records)
-    places = [Place(kind, name, had, has) for (kind, name), had, has in zip(records, before, after, strict=True)]
+    after = _sizes(store, key, records, indexes)
+    every = [*records, *(("i", name) for name in indexes)]
+    looked = [Place(kind, name, had, has) for (kind, name), had, has in zip(every, before, after, strict=True)]
+    places = [p for p in looked if p.kind != "i" or (p.before_bytes, p.after_bytes) != (None, None)]
     return Proof(entity, key, removed, places, topics)
 
 
-def _sizes(store: Store, key: str, records: Sequence[tuple[str, str]]) -> list[int | None]:
+def _sizes(store: Store, key: str, records: Sequence[tuple[str, str]], indexes: Sequence[str]) -> list[int | None]:
     found = store.load_all([Wanted(kind, name, [key]) for kind, name in records])
-    return [None if values[0] is None else len(values[0]) for values in found]
+    sizes = [None if values[0] is None else len(values[0]) for values in found]
+    return sizes + [None if rank is None else _RANK for rank in store.ranks(indexes, key)]
 
 
 def _bury(sink: Tombstones, entity: str, key: str) -> list[str]:

@@ -44,3 +44,7 @@ class FaustRecord:
         """The headers."""
         headers = self.message.headers
         return list(headers.items() if isinstance(headers, Mapping) else headers) if headers else None
+
+    def timestamp(self) -> tuple[int, int]:
+        """Its type, as librdkafka counts (2: when the broker appended it), and the time in ms."""
+        return int(self.message.timestamp_type or 0) + 1, int(self.message.timestamp * 1000)

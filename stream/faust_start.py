@@ -12,10 +12,10 @@ from stream.errors import UsageError
 from stream.faust_worker import FaustWorker
 from stream.metrics import Metrics
 from stream.ownership import Partition
+from stream.reader import TopicReader
 from stream.score import load_models
 from stream.settings import KafkaSettings, Settings
 from stream.sink import Sink
-from stream.source import TopicReader
 from stream.topology import CONSUMED, REFERENCE
 from stream.warmup import warm_up
 

@@ -24,11 +24,12 @@ from stream.featurelog import FeatureLog
 from stream.fold import State
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
+from stream.reader import TopicReader
 from stream.reference import Reference
 from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink
-from stream.source import CommitRefused, TopicReader
+from stream.source import CommitRefused
 from stream.topology import DEAD_LETTERS
 from stream.worker import Superseded
 

@@ -178,7 +178,7 @@ class State:
             table.next_batch()
         folded = Folded({topic: feeds_of(decoded, self.ids) for topic, decoded in batch.topics.items()})
         self.load(
-            {entity: _touched(folded, entity) for entity in self.tables},
+            {entity: touched(folded, entity) for entity in self.tables},
             lambda keys: ownership.guards(batch.next_offsets, {bucket_of(k, self.store.buckets) for k in keys}),
         )
         left = Counter(e for feeds in folded.feeds.values() for f in feeds if _is_of_items(f) for e in f.rows.entities)
@@ -256,7 +256,8 @@ def _one_event_an_item(rows: Rows) -> Iterator[NDArray[np.intp]]:
         yield np.flatnonzero(part_of == part)
 
 
-def _touched(folded: Folded, entity: str) -> dict[str, None]:
+def touched(folded: Folded, entity: str) -> dict[str, None]:
+    """The entities of a type that a micro-batch has rows of, in their order."""
     keys: dict[str, None] = {}
     for feeds in folded.feeds.values():
         for feed in feeds:

@@ -36,6 +36,7 @@ class Metrics:
         self.duplicates = Counter("tidecast_demand_duplicates", "demand records folded before", registry=r)
         self.published = Counter("tidecast_published", "records published", ["topic"], registry=r)
         self.scores = Counter("tidecast_scores", "entities scored", ["model"], registry=r)
+        self.rescored = Counter("tidecast_rescored", "entities scored since time has passed", ["model"], registry=r)
         self.watermark = Gauge("tidecast_watermark_seconds", "newest event time", ["topic", "partition"], registry=r)
         self.batch_seconds = Histogram(
             "tidecast_batch_seconds",

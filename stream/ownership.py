@@ -7,7 +7,7 @@ or past K. (DESIGN, "Exactly once, across Kafka and Redis".)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from features.aggregations.base import kernel
 from features.duplicates import Seen
 from features.store import Fence, FenceMove, Guard
+from stream.clock import Clock, unpack
+from stream.events import SourceOffset
 from stream.microbatch import Feed
 from stream.topology import DEMAND, TOPICS
 
@@ -25,7 +27,7 @@ Partition = tuple[str, int]
 
 @dataclass(slots=True)
 class Owned:
-    """One input partition: K, and the fence and the lately seen event ids of every bucket.
+    """One input partition: K, and the fence, the lately seen event ids and the clock of every bucket.
 
     `found` is R of every bucket as it was when the partition was taken: what lies between K and there was folded by an
     owner of whom nobody knows whether it published what followed.
@@ -37,6 +39,7 @@ class Owned:
     found: list[int]
     sources: list[dict[int, int]]
     seen: list[Seen]
+    clocks: list[Clock]
 
     @property
     def begin(self) -> int:
@@ -83,6 +86,7 @@ class Ownership:
             [f.next_offset or 0 for f in fences],
             [dict(f.sources) for f in fences],
             [Seen(self._horizon(partition[0]), f.seen) for f in fences],
+            [unpack(f.clock).since(published_to) for f in fences],
         )
         self.owned[partition] = owned
         self.generation += 1
@@ -163,17 +167,28 @@ class Ownership:
             for bucket in wanted
         ]
 
+    def in_state(self, source: SourceOffset, bucket: int) -> bool:
+        """Whether a record is before R: what it does to entities of the bucket is in the store."""
+        return source.offset < (self.owned[source.topic, source.partition].folded_to[bucket] or 0)
+
     def between(self, topic: str, partition: int, offset: int, bucket: int) -> bool:
         """Whether a record is in [K, R) as found: in the state, but what followed may never have been published."""
         owned = self.owned.get((topic, partition))
         return owned is not None and owned.published_to <= offset < owned.found[bucket]
 
-    def moves(self, next_offsets: dict[Partition, int], bucket: int) -> list[FenceMove]:
-        """The compare-and-sets that a micro-batch makes in a bucket: never backwards."""
+    def moves(
+        self, next_offsets: dict[Partition, int], bucket: int, clocks: Mapping[Partition, Sequence[bytes]] | None = None
+    ) -> list[FenceMove]:
+        """The compare-and-sets that a micro-batch makes in a bucket: never backwards.
+
+        Args:
+            clocks: the new clock of every bucket, packed, of partitions that keep one.
+        """
         out = []
         for (topic, partition), following in sorted(next_offsets.items()):
             owned = self.owned[topic, partition]
             have = owned.folded_to[bucket]
+            clock = (clocks or {}).get((topic, partition))
             out.append(
                 FenceMove(
                     topic,
@@ -184,6 +199,7 @@ class Ownership:
                     owned.sources[bucket],
                     owned.seen[bucket].patches(),
                     owned.seen[bucket].anew,
+                    b"" if clock is None else clock[bucket],
                 )
             )
         return out
@@ -194,3 +210,5 @@ class Ownership:
             owned = self.owned[move.topic, move.partition]
             owned.folded_to[bucket] = move.next_offset
             owned.seen[bucket].written()
+            if move.clock:
+                owned.clocks[bucket] = unpack(move.clock)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from features.store import Entry
 from stream.alerts import AlertState
 from stream.provenance import Headers
 
@@ -39,11 +40,13 @@ class Results:
         published: in order: what unpublished records (at or past K) touched.
         latest: the newest score of each entity, for the widgets.
         alerts: item to its changed alert state.
+        entries: where entities stand by the age of their scores.
     """
 
     published: list[Output] = field(default_factory=list)
     latest: list[Latest] = field(default_factory=list)
     alerts: dict[str, AlertState] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
 
     def keep(self, model: str, key: str, record: Any) -> bytes:
         """Notes a score for the store; returns it as it goes on the wire."""

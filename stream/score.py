@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from features.aggregations.base import Times
+from features.store import Entry
+from features.store.base import bucket_of
 from features.vectors import contract
 from models.manifest import ManifestError
 from models.registry import SHIPPED, Model, check_features, load
+from stream.ageing import Ageing, index_of, rank_of
 from stream.alerting import Alerting, as_of_ms
 from stream.decode import DecodedBatch
 from stream.errors import UsageError
@@ -47,8 +53,19 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
     return models
 
 
+class Aged(NamedTuple):
+    """Entities that are scored since time has passed: as of when, int64 of shape (n,), and the marks of their ranks."""
+
+    as_of_ms: Times
+    marks: list[int]
+
+
 class Scoring:
-    """Runs the scorers over what a micro-batch touched."""
+    """Runs the scorers over what a micro-batch touched.
+
+    Args:
+        ageing: which models' scores age.
+    """
 
     def __init__(
         self,
@@ -57,7 +74,9 @@ class Scoring:
         settings: ModelSettings,
         metrics: Metrics,
         log: FeatureLog | None = None,
+        ageing: Ageing | None = None,
     ) -> None:
+        self.ageing = Ageing() if ageing is None else ageing
         self._log = FeatureLog(0.0) if log is None else log
         self.scorers = {name: SCORERS[name](model, reference, settings) for name, model in models.items()}
         self._metrics = metrics
@@ -86,10 +105,10 @@ class Scoring:
             keys = list(dict.fromkeys(key for topic in touching for key in touches[topic]))
             if keys:
                 where = [[touches[topic][key] for topic in touching if key in touches[topic]] for key in keys]
-                self._score(scorer, keys, where, batch, ownership, state, results)
+                self.score_entities(scorer, keys, where, batch, ownership, state, results)
         return results
 
-    def _score(
+    def score_entities(
         self,
         scorer: Scorer,
         keys: list[str],
@@ -98,23 +117,50 @@ class Scoring:
         ownership: Ownership,
         state: State,
         results: Results,
+        aged: Aged | None = None,
     ) -> None:
+        """Scores and alerts of some entities of one model, all of them in memory.
+
+        Args:
+            where: the records that touched each entity.
+            aged: they are scored since time has passed, as of then and not as of their newest event.
+        """
         name, table = scorer.model.manifest.name, state.tables[scorer.entity]
         slots = table.slots_of(keys)
         sources = [[touch.newest for touch in touches] for touches in where]
-        touched = Touched(keys, slots, as_of_ms(table, slots, scorer.views), sources)
+        as_of = as_of_ms(table, slots, scorer.views) if aged is None else aged.as_of_ms
+        touched = Touched(keys, slots, as_of, sources)
         scored, rows = scorer.score(table, touched)
         logged = self._log.vectors(scorer, touched, scored, rows, batch, ownership)
         self._metrics.scores.labels(name).inc(len(scored))
+        if aged is not None:
+            self._metrics.rescored.labels(name).inc(len(scored))
+        # The trace of a record that only let time pass says nothing of an entity.
+        traces = batch.traces if aged is None else {}
         for i, ((key, record, _), touches) in enumerate(zip(scored, where, strict=True)):
-            value = results.keep(name, key, record)
+            value = None
+            if self._newer_than_store(name, key, sources[i], ownership):
+                value = results.keep(name, key, record)
+                if name in self.ageing.after_ms:
+                    rank = rank_of(record.as_of_ms, 0 if aged is None else aged.marks[i])
+                    results.entries.append(Entry(index_of(name, sources[i][-1].partition), key, rank))
             if any(ownership.publishable(s.topic, s.partition, s.offset) for s in sources[i]):
-                headers = headers_of(name, key, touches, record.as_of_ms, batch.traces)
+                headers = headers_of(name, key, touches, record.as_of_ms, traces)
                 results.publish(scorer.topic.name, key, record, headers, value)
                 if i in logged:
                     results.publish(FEATURE_LOG.name, key, logged[i], ((ID, b"vector:" + headers[0][1]), *headers[1:]))
         if isinstance(scorer, StockoutScorer):
-            Alerting(scorer, state.alerts, ownership, batch.traces, results).scored(table, touched, scored, where)
+            Alerting(scorer, state.alerts, ownership, traces, results).scored(table, touched, scored, where)
+
+    def _newer_than_store(self, model: str, key: str, sources: list[SourceOffset], ownership: Ownership) -> bool:
+        """Whether the score may be newer than the one that the store has.
+
+        Where scores age, the store's may be as of a tick after the records that come again: it stays.
+        """
+        if model not in self.ageing.after_ms:
+            return True
+        bucket = bucket_of(key, ownership.buckets)
+        return not all(ownership.in_state(source, bucket) for source in sources)
 
 
 def _touches(topic: str, folded: Folded) -> dict[str, Touch]:

@@ -85,6 +85,9 @@ class WorkerSettings(_Section):
     late_after_ms: Annotated[int, Field(ge=0, description="events this far behind their partition count as late")] = (
         3_600_000
     )
+    rescore_tick_ms: Annotated[
+        int, Field(ge=60_000, description="scores that have aged are renewed at multiples of it, in event time")
+    ] = 86_400_000
     max_entities: Annotated[int, Field(ge=1, description="entities of each kind kept in memory")] = 200_000
     shutdown_grace_s: Annotated[float, Field(gt=0, description="time to finish after SIGTERM")] = 20.0
 
@@ -94,6 +97,10 @@ class ModelSettings(_Section):
 
     directory: Path | None = Field(None, description="model registry; null: the models that are shipped")
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
+    rescore_after_days: dict[str, Annotated[float, Field(ge=0, lt=100_000)]] = Field(
+        default_factory=dict,
+        description="a score is renewed after so many days without an event, by model; 0: never; else its manifest's",
+    )
     reorder_products: Annotated[int, Field(ge=1, le=32, description="products a customer's reorder score lists")] = 10
     reasons: Annotated[int, Field(ge=0, le=10, description="reasons a score gives")] = 3
     service_level: Annotated[float, Field(gt=0, lt=1, description="for suggested order quantities")] = 0.95

@@ -14,6 +14,7 @@ from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable
 from features.store.base import bucket_of
 from models.registry import Model
 from stream import failpoints
+from stream.ageing import ageing_of
 from stream.chores import Chore
 from stream.commit import SCORE_TTL_MS, Commit, Interrupted
 from stream.decode import DeadLetter, Decoder, RecordLike
@@ -79,7 +80,14 @@ class Worker:
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
             self._ownership,
-            Scoring(models, reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
+            Scoring(
+                models,
+                reference,
+                settings.models,
+                metrics,
+                FeatureLog(settings.feature_log.share),
+                ageing_of({name: model.manifest for name, model in models.items()}, settings),
+            ),
             self._sink,
             metrics,
             self._patiently,
@@ -191,20 +199,31 @@ class Worker:
     def _process(self, records: list[RecordLike]) -> None:
         begun = time.perf_counter()
         try:
-            self._commit.process(records)
+            between = Chore(self._commit_every_s, self._commit_now)
+            for part in self._commit.parts(records):
+                self._commit.take_in(part)
+                self._turned = time.monotonic()
+                between.turn()  # a backlog of ticks may be long, and a transaction must not be
+                if self._stop.is_set():
+                    break
         except (FenceConflict, TransactionFailed, Interrupted) as conflict:
             self._recover(conflict)
         self._metrics.batch_seconds.observe(time.perf_counter() - begun)
 
     def _commit_offsets(self) -> bool:
         """Step 6; tells whether all is committed."""
+        try:
+            return self._commit_now()
+        except TransactionFailed as error:
+            self._recover(error)
+            return False
+
+    def _commit_now(self) -> bool:
         assert self._source is not None
         try:
             self._commit.commit(self._commit_transaction if self._exactly_once else self._source.commit)
             self._tick()
             return True
-        except TransactionFailed as error:
-            self._recover(error)
         except CommitRefused as error:
             # Kept for the next interval, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)

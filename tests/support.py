@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -45,7 +45,7 @@ class Shop:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.environment: dict[str, str] = {}
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         self._services.__enter__()
         if self._broker is None:
             services = {**self._services.environment(), "TIDECAST_WORKER__COMMIT_INTERVAL_MS": "300"}

@@ -1,12 +1,14 @@
 """The store: packed records, latest scores and fences; in memory for tests and replay, on Redis or Valkey to serve."""
 
 from features.store.base import (
+    Entry,
     Fence,
     FenceConflict,
     FenceMove,
     Guard,
     Patch,
     Record,
+    Span,
     Store,
     StoreUnavailable,
     Tick,
@@ -17,6 +19,7 @@ from features.store.base import (
 from features.store.memory import MemoryStore
 
 __all__ = [
+    "Entry",
     "Fence",
     "FenceConflict",
     "FenceMove",
@@ -24,6 +27,7 @@ __all__ = [
     "MemoryStore",
     "Patch",
     "Record",
+    "Span",
     "Store",
     "StoreUnavailable",
     "Tick",

@@ -27,6 +27,7 @@ class Fence:
         epoch: number of the owner; a newer one raises it.
         sources: for repartitioned topics, the newest source position folded, by source partition.
         seen: the ring of event ids taken in lately, as `features.duplicates` packs it; empty where none is kept.
+        clock: how far event time has come at `next_offset`, as the engine packs it; empty where it keeps none.
         erasures: how many entities have been erased from the bucket: caches that are older must be dropped.
         owner: the name of the owner that has not let go of it; as `claim` gives it, that of the one before.
     """
@@ -37,6 +38,7 @@ class Fence:
     seen: bytes = b""
     erasures: int = 0
     owner: str = ""
+    clock: bytes = b""
 
 
 class Patch(NamedTuple):
@@ -53,6 +55,7 @@ class FenceMove:
     Args:
         seen: what changes in the fence's `seen`; it grows as far as it must.
         seen_anew: `seen` is emptied before it is written.
+        clock: the fence's new `clock`; empty: it stays as it is.
     """
 
     topic: str
@@ -63,6 +66,7 @@ class FenceMove:
     sources: dict[int, int] = field(default_factory=dict)
     seen: tuple[Patch, ...] = ()
     seen_anew: bool = False
+    clock: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,28 @@ class Record:
     ttl_ms: int
 
 
+class Entry(NamedTuple):
+    """Where an entity stands in the index of that name, a list of entities by rank; None takes it out."""
+
+    name: str
+    entity: str
+    rank: int | None
+
+
+#: The largest rank: a server keeps ranks as floats of 64 bits.
+MAX_RANK = 2**53
+
+
+class Span(NamedTuple):
+    """A piece of an index in one bucket: at most so many entities whose ranks are from `lowest` to `highest`."""
+
+    name: str
+    bucket: int
+    lowest: int
+    highest: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """All that one micro-batch changes in one bucket: happens whole, or not at all.
@@ -88,6 +114,7 @@ class Write:
     fences: Sequence[FenceMove]
     records: Sequence[Record]
     erasures: int | None = None
+    entries: Sequence[Entry] = ()
 
 
 class Wanted(NamedTuple):
@@ -227,13 +254,21 @@ class Store(ABC):
         """What `tick` has written."""
 
     @abstractmethod
-    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
-        """Removes an entity's records of the given (kind, name) at once, and raises its bucket's count of erasures,
-        so that no worker can write back what it still has in memory.
+    def erase(self, entity: str, records: Sequence[tuple[str, str]], indexes: Sequence[str] = ()) -> int:
+        """Removes an entity's records of the given (kind, name) and its entries in indexes at once, and raises its
+        bucket's count of erasures, so that no worker can write back what it still has in memory.
 
         Returns:
-            How many records there were.
+            How many records and entries there were.
         """
+
+    @abstractmethod
+    def spans(self, wanted: Sequence[Span]) -> list[list[str]]:
+        """Entities of pieces of indexes, lowest rank first, equal ranks in the order of their bytes; one round trip."""
+
+    @abstractmethod
+    def ranks(self, indexes: Sequence[str], entity: str) -> list[int | None]:
+        """An entity's rank in each index; None where it is not in it."""
 
     @abstractmethod
     def remaining_ms(self, kind: str, name: str, entities: Sequence[str]) -> list[int | None]:

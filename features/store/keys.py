@@ -42,6 +42,10 @@ class Keys:
         prefix = self._prefixes[bucket]
         return f"{prefix}fence:{topic}:{partition}", f"{prefix}seen:{topic}:{partition}"
 
+    def index(self, name: str, bucket: int) -> str:
+        """Of the part of an index that is in a bucket."""
+        return f"{self._prefixes[bucket]}index:{name}"
+
     def erasures(self, bucket: int) -> str:
         """Of a bucket's count of erasures."""
         return f"{self._prefixes[bucket]}erasures"

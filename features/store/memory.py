@@ -8,8 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from features.store.base import Fence, FenceMove, Guard, Patch, Store, Tick, Usage, Wanted, Write, bucket_of
-from features.store.refusals import check_lifetimes, entity_erased, fence_moved, not_as_believed
+from features.store.base import (
+    Entry,
+    Fence,
+    FenceMove,
+    Guard,
+    Patch,
+    Span,
+    Store,
+    Tick,
+    Usage,
+    Wanted,
+    Write,
+    bucket_of,
+)
+from features.store.refusals import check, entity_erased, fence_moved, not_as_believed
 
 
 class _Value(NamedTuple):
@@ -38,6 +51,7 @@ class MemoryStore(Store):
         self._layouts: dict[int, bytes] = {}
         self._clock: dict[str, Tick] = {}
         self._topics: dict[str, str] = {}
+        self._indexes: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
 
     def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
         """Values by entity."""
@@ -81,7 +95,7 @@ class MemoryStore(Store):
     def commit(self, writes: Sequence[Write]) -> None:
         """Checks all fences of a bucket, then writes."""
         for write in writes:
-            check_lifetimes(write.records)
+            check(write)
         for write in writes:
             self._check(write)
             for move in write.fences:
@@ -90,6 +104,15 @@ class MemoryStore(Store):
             for record in write.records:
                 value = _Value(record.value, now + record.ttl_ms)
                 self._values[record.kind, record.name][record.entity] = value
+            for entry in write.entries:
+                self._enter(entry, write.bucket)
+
+    def _enter(self, entry: Entry, bucket: int) -> None:
+        index = self._indexes[entry.name, bucket]
+        if entry.rank is None:
+            index.pop(entry.entity, None)
+        else:
+            index[entry.entity] = entry.rank
 
     def _check(self, write: Write) -> None:
         for move in write.fences:
@@ -103,9 +126,10 @@ class MemoryStore(Store):
 
     def _move(self, move: FenceMove, bucket: int) -> None:
         have = self._fence(move.topic, move.partition, bucket)
-        seen = b"" if move.seen_anew else have.seen
+        seen = _patched(b"" if move.seen_anew else have.seen, move.seen)
+        clock = move.clock or have.clock
         self._fences[move.topic, move.partition, bucket] = Fence(
-            move.next_offset, move.epoch, dict(move.sources), _patched(seen, move.seen), owner=have.owner
+            move.next_offset, move.epoch, dict(move.sources), seen, owner=have.owner, clock=clock
         )
 
     def remember_names(self, names: dict[int, str]) -> None:
@@ -140,14 +164,30 @@ class MemoryStore(Store):
         """A copy."""
         return dict(self._clock)
 
-    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
+    def erase(self, entity: str, records: Sequence[tuple[str, str]], indexes: Sequence[str] = ()) -> int:
         """Removes, and counts."""
-        now = self._now_ms()
+        now, bucket = self._now_ms(), bucket_of(entity, self.buckets)
         gone = [key for key in dict.fromkeys(records) if self._alive(*key, entity, now) is not None]
         for key in gone:
             del self._values[key][entity]
-        self._erasures[bucket_of(entity, self.buckets)] += 1
-        return len(gone)
+        entered = [self._indexes[index, bucket].pop(entity, None) for index in indexes]
+        self._erasures[bucket] += 1
+        return len(gone) + sum(rank is not None for rank in entered)
+
+    def spans(self, wanted: Sequence[Span]) -> list[list[str]]:
+        """Sorts the whole index."""
+        return [self._span(span) for span in wanted]
+
+    def _span(self, span: Span) -> list[str]:
+        index = self._indexes[span.name, span.bucket]
+        within = [(rank, entity.encode(), entity) for entity, rank in index.items()]
+        within = [held for held in within if span.lowest <= held[0] <= span.highest]
+        return [entity for *_, entity in sorted(within)[: max(span.most, 0)]]
+
+    def ranks(self, indexes: Sequence[str], entity: str) -> list[int | None]:
+        """By name."""
+        bucket = bucket_of(entity, self.buckets)
+        return [self._indexes[index, bucket].get(entity) for index in indexes]
 
     def remaining_ms(self, kind: str, name: str, entities: Sequence[str]) -> list[int | None]:
         """By the clock that was handed in."""

@@ -24,6 +24,7 @@ from features.store.base import (
     FenceConflict,
     FenceMove,
     Guard,
+    Span,
     Store,
     StoreUnavailable,
     Tick,
@@ -35,7 +36,7 @@ from features.store.base import (
 from features.store.connect import connect
 from features.store.keys import Keys
 from features.store.link import Command, Script
-from features.store.refusals import check_lifetimes, entity_erased, fence_moved, not_as_believed
+from features.store.refusals import check, entity_erased, fence_moved, not_as_believed
 from features.store.survey import scan, usage
 
 __all__ = ["RedisStore", "without_password"]
@@ -147,7 +148,7 @@ class RedisStore(Store):
     def commit(self, writes: Sequence[Write]) -> None:
         """One script call a bucket, all at once. A write whose answer was lost may be committed again."""
         for write in writes:
-            check_lifetimes(write.records)
+            check(write)
         if not writes:
             return
         tokens = [self._tokens.of(write) for write in writes]
@@ -166,12 +167,17 @@ class RedisStore(Store):
         names = [self._keys.erasures(write.bucket)]
         args: list[bytes | str | int] = [len(write.fences), token]
         args.append("" if write.erasures is None else write.erasures)
+        args.append(len(write.records))
         for move in write.fences:
             names += self._keys.fence(move.topic, move.partition, write.bucket)
             args += _fence_args(move)
         for record in write.records:
             names.append(self._keys.record(record.kind, record.name, record.entity))
             args += (record.value, record.ttl_ms)
+        indexes = {name: number for number, name in enumerate(dict.fromkeys(e.name for e in write.entries), 1)}
+        names += [self._keys.index(name, write.bucket) for name in indexes]
+        for name, entity, rank in write.entries:
+            args += (indexes[name], "" if rank is None else rank, entity)
         return _COMMIT.call(names, args)
 
     def remember_names(self, names: dict[int, str]) -> None:
@@ -225,12 +231,27 @@ class RedisStore(Store):
         (held,) = self._link.ask([("HGETALL", self._keys.clock)])
         return {at.decode(): Tick(*(int(part) for part in value.split(b":"))) for at, value in held.items()}
 
-    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
+    def erase(self, entity: str, records: Sequence[tuple[str, str]], indexes: Sequence[str] = ()) -> int:
         """One script call."""
         bucket = bucket_of(entity, self.buckets)
         names = [self._keys.record(kind, name, entity) for kind, name in records]
-        (gone,) = self._link.ask([_ERASE.call([self._keys.erasures(bucket), *names], [])])
+        names += [self._keys.index(name, bucket) for name in indexes]
+        (gone,) = self._link.ask([_ERASE.call([self._keys.erasures(bucket), *names], [len(indexes), entity])])
         return int(gone)
+
+    def spans(self, wanted: Sequence[Span]) -> list[list[str]]:
+        """ZRANGEBYSCORE of all pieces at once."""
+        reads: list[Command] = [
+            ("ZRANGEBYSCORE", self._keys.index(s.name, s.bucket), s.lowest, s.highest, "LIMIT", 0, max(s.most, 0))
+            for s in wanted
+        ]
+        return [[entity.decode() for entity in found] for found in self._link.ask(reads)] if reads else []
+
+    def ranks(self, indexes: Sequence[str], entity: str) -> list[int | None]:
+        """ZSCORE of all indexes at once."""
+        bucket = bucket_of(entity, self.buckets)
+        reads: list[Command] = [("ZSCORE", self._keys.index(name, bucket), entity) for name in indexes]
+        return [None if rank is None else int(float(rank)) for rank in self._link.ask(reads)] if reads else []
 
     def remaining_ms(self, kind: str, name: str, entities: Sequence[str]) -> list[int | None]:
         """PTTL of all keys at once."""
@@ -303,16 +324,16 @@ def _loaded(answer: Any, guards: Sequence[Guard]) -> list[bytes | None]:
 
 
 def _fence(answer: Sequence[bytes | None]) -> Fence:
-    at, epoch, sources, seen, erasures, owner = answer
+    at, epoch, sources, clock, seen, erasures, owner = answer
     positions = {int(p): int(position) for p, position in orjson.loads(sources or b"{}").items()}
-    offset, name = None if at is None else int(at), (owner or b"").decode()
-    return Fence(offset, int(epoch or 0), positions, seen or b"", int(erasures or 0), name)
+    following, name = None if at is None else int(at), (owner or b"").decode()
+    return Fence(following, int(epoch or 0), positions, seen or b"", int(erasures or 0), name, clock or b"")
 
 
 def _fence_args(move: FenceMove) -> list[bytes | str | int]:
     sources = orjson.dumps(move.sources, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
     expected = "" if move.expected is None else move.expected
-    args: list[bytes | str | int] = [move.epoch, expected, move.next_offset, sources]
+    args: list[bytes | str | int] = [move.epoch, expected, move.next_offset, sources, move.clock]
     args += [int(move.seen_anew), len(move.seen)]
     for patch in move.seen:
         args += patch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features.store.base import FenceConflict, FenceMove, Guard, Record
+from features.store.base import MAX_RANK, Entry, FenceConflict, FenceMove, Guard, Record, Write
 
 
 def fence_moved(move: FenceMove, bucket: int, epoch: int, next_offset: int | None) -> FenceConflict:
@@ -30,12 +30,23 @@ def entity_erased(bucket: int, erasures: int, expected: int) -> FenceConflict:
     )
 
 
-def check_lifetimes(records: Sequence[Record]) -> None:
-    """Refuses, before anything is written, what a server would refuse in the middle of a write.
+def check(write: Write) -> None:
+    """Refuses, before anything is written, what a server would refuse in the middle of a write, or not keep exactly.
 
     Raises:
-        ValueError: a record that would not live.
+        ValueError: a record that would not live, or a rank out of range.
     """
+    _check_lifetimes(write.records)
+    _check_ranks(write.entries)
+
+
+def _check_ranks(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if entry.rank is not None and not 0 <= entry.rank <= MAX_RANK:
+            raise ValueError(f"index {entry.name}: {entry.entity} has rank {entry.rank}; ranks are 0 to 2**53")
+
+
+def _check_lifetimes(records: Sequence[Record]) -> None:
     for record in records:
         if record.ttl_ms <= 0:
             raise ValueError(

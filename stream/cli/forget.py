@@ -51,7 +51,7 @@ def forget(
     """
     from stream.cli.stores import known_views, opened, shown
     from stream.erase import forget as erase
-    from stream.erase import places_of, registered_views
+    from stream.erase import indexes_of, places_of, registered_views
     from stream.sink import SinkFailed
 
     settings = loaded(config, flags, bootstrap, store_url).settings
@@ -61,7 +61,7 @@ def forget(
     try:
         with opened(settings.store) as store:
             places = places_of(entity, known_views(), [*(view or ()), *registered_views(store, entity)])
-            proof = erase(store, sink, entity, key, places)
+            proof = erase(store, sink, entity, key, places, indexes_of(store, entity))
     except SinkFailed as error:
         console.print(
             f"[bold red]not proven[/]: the store's records are removed, but a tombstone was not acknowledged "

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from models.manifest import Manifest
+from stream.ageing import Ageing, ageing_of
 from stream.errors import UsageError
 from stream.events import FeatureVector
 from stream.parity.compare import Report
@@ -80,7 +81,8 @@ def check(
     """Recomputes logged vectors and says how they compare.
 
     Args:
-        settings: the worker's: its buckets and its horizon of duplicates decide which events counted.
+        settings: the worker's: its buckets and its horizon of duplicates decide which events counted, and whose scores
+            age at which ticks decides as of when they were scored.
         logged: what was logged. Vectors of entities that were erased, and those that another version of the features
             made, cannot be recomputed: they are counted as unchecked.
         events: an event log that was replayed onto empty topics; None: what is on the input topics.
@@ -102,7 +104,7 @@ def check(
         rows = rows_from_kafka(settings, wanted)
     else:
         rows = rows_from_log(events, partitions or _partitions(settings), settings, wanted)
-    report = compare_with(rows, vectors, manifests, progress, logged.erased)
+    report = compare_with(rows, vectors, manifests, progress, logged.erased, ageing_of(manifests, settings))
     report.unchecked = len(logged.vectors) - len(vectors)
     return report
 
@@ -113,6 +115,7 @@ def compare_with(
     manifests: Mapping[str, Manifest],
     progress: Progress = lambda step: None,
     erased: Collection[str] = (),
+    ageing: Ageing | None = None,
 ) -> Report:
     """Recomputes vectors from rows that have been read, and compares.
 
@@ -122,6 +125,7 @@ def compare_with(
         manifests: of the models, by name.
         progress: told each step.
         erased: entities that nothing is missing of.
+        ageing: which models' scores age; none where None.
     """
     report = Report()
     by_model: dict[str, list[FeatureVector]] = defaultdict(list)
@@ -132,7 +136,7 @@ def compare_with(
         vector = manifests[model].vector
         known = [v for v in logged if _known(v, rows)]
         report.unaccounted(len(logged) - len(known))
-        for done in recompute(known, vector, rows) if known else ():
+        for done in recompute(known, vector, rows, ageing) if known else ():
             report.add(done, vector)
     if vectors and all(v.share >= 1.0 for v in vectors):
         for model in manifests:

@@ -17,6 +17,7 @@ from features.table import EntityTable
 from features.vectors import next_best_offer, reorder, stockout, views_read
 from features.vectors.values import Values, values_of
 from features.view import View
+from stream.ageing import Ageing
 from stream.events import FeatureVector, Reflected
 from stream.parity.events import EventRows, StreamRows
 from stream.topology import DEMAND
@@ -44,14 +45,18 @@ def _assemble(vector: str, table: EntityTable, slots: Slots, as_of_ms: Times, lo
     return stockout.stockout_rows(table, slots, as_of_ms, lead)
 
 
-def recompute(vectors: Sequence[FeatureVector], vector: str, events: EventRows) -> list[Recomputed]:
+def recompute(
+    vectors: Sequence[FeatureVector], vector: str, events: EventRows, ageing: Ageing | None = None
+) -> list[Recomputed]:
     """What vectors of one kind should be.
 
     Args:
         vectors: logged ones, of one model's task.
         vector: `reorder`, `stockout` or `next_best_offer`.
         events: rows of all their entities.
+        ageing: which models' scores age; none where None.
     """
+    ages = Ageing() if ageing is None else ageing
     out: list[Recomputed] = []
     by_key = sorted(vectors, key=lambda v: v.key)
     for at in range(0, len(by_key), _CHUNK):
@@ -61,8 +66,16 @@ def recompute(vectors: Sequence[FeatureVector], vector: str, events: EventRows) 
         rows = _assemble(vector, table, slots, np.array([v.as_of_ms for v in part], np.int64), part)
         read = views_read(list(part[0].reads))
         newest = np.maximum.reduce([table.records[view]["event_time_ms"][slots] for view in read]).tolist()
-        out += [Recomputed(v, values_of(rows, i), newest[i]) for i, v in enumerate(part)]
+        out += [Recomputed(v, values_of(rows, i), _as_of_ms(v, newest[i], ages)) for i, v in enumerate(part)]
     return out
+
+
+def _as_of_ms(vector: FeatureVector, newest_ms: int, ageing: Ageing) -> int:
+    """As of when the entity was scored: its newest event, or a tick when its score may have aged."""
+    after_ms = ageing.after_ms.get(vector.model)
+    if after_ms is not None and vector.as_of_ms % ageing.period_ms == 0 and vector.as_of_ms - newest_ms >= after_ms:
+        return vector.as_of_ms
+    return newest_ms
 
 
 def _states(vectors: Sequence[FeatureVector], events: EventRows) -> EntityTable:

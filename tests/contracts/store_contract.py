@@ -13,9 +13,10 @@ from features.store.base import bucket_of
 from stream.embedded import wait_for
 from tests.contracts.build import KEYS, ODD_KEYS, PACKED, TTL_MS, move, put, records_of, write_all
 from tests.contracts.fence_contract import FenceContract
+from tests.contracts.index_contract import IndexContract
 
 
-class StoreContract(FenceContract):
+class StoreContract(FenceContract, IndexContract):
     """Tests that run on every implementation, with one bucket and with eight."""
 
     def test_an_empty_store_has_nothing(self, store: Store) -> None:

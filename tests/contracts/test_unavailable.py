@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from features.store import Fence, Record, StoreUnavailable, Tick, Wanted, Write
+from features.store import Fence, Record, Span, StoreUnavailable, Tick, Wanted, Write
 from features.store.cluster import Cluster
 from features.store.redis import RedisStore
 from stream.embedded import Embedded, wait_for
@@ -32,13 +32,15 @@ REQUESTS: dict[str, Callable[[RedisStore], object]] = {
     "tick": lambda s: s.tick({"orders:0": Tick(1, 1)}),
     "clock": lambda s: s.clock(),
     "erase": lambda s: s.erase("a", [("f", "view")]),
+    "spans": lambda s: s.spans([Span("age:0", 0, 0, 1, 1)]),
+    "ranks": lambda s: s.ranks(["age:0"], "a"),
     "remaining_ms": lambda s: s.remaining_ms("f", "view", ["a"]),
     "usage": lambda s: s.usage("f", "view", 10),
     "scan": lambda s: s.scan("f", "view"),
     "ping": lambda s: s.ping(),
 }
 WRITES = ("claim", "commit", "remember_names", "remember_layouts", "tick", "erase")
-READS = ("load", "load_all", "fences", "names", "layouts", "clock", "remaining_ms", "usage", "scan")
+READS = ("load", "load_all", "fences", "names", "layouts", "clock", "spans", "ranks", "remaining_ms", "usage", "scan")
 
 
 def raw(store: RedisStore) -> Any:

@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 import redis
 
-from stream.admin import GroupProgress, create_topics
+from stream.admin import GroupProgress
 from stream.embedded import wait_for
 from stream.eventlog import read_records
-from stream.source import TopicReader
+from stream.reader import TopicReader
 from stream.topology import CONSUMED
 from tests.brokers import Broker, Guarantee
 from tests.integration.test_pipeline import POISON
@@ -33,16 +33,8 @@ SCORES = {"reorder": "reorder-scores", "next-best-offer": "next-best-offers", "s
 class FaustShop(Shop):
     """A shop on the session's broker and store, begun anew; its workers are Faust's."""
 
-    def __init__(self, directory: Path, broker: Broker, store_url: str) -> None:
-        super().__init__(directory)
-        self._broker = broker
-        store = {"TIDECAST_STORE__URL": store_url, "TIDECAST_STORE__NAMESPACE": f"faust-{directory.name}"}
-        self.environment = {**os.environ, **broker.environment, **store, "TIDECAST_WORKER__COMMIT_INTERVAL_MS": "300"}
-
-    def __enter__(self) -> FaustShop:
-        self._broker.clean()
-        create_topics(self.settings.kafka, self._partitions)
-        return self
+    def __init__(self, directory: Path, broker: Broker) -> None:
+        super().__init__(directory, broker=broker, TIDECAST_WORKER__COMMIT_INTERVAL_MS="300")
 
     def start_worker(self, app: str = "stream.faust_app", **more: str) -> subprocess.Popen[bytes]:
         """Starts a Faust worker; its log is worker-<n>.log."""
@@ -115,9 +107,9 @@ def _app_of_the_page(directory: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def shop(apache: Broker, redis_url: str, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaustShop]:
+def shop(apache: Broker, events: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaustShop]:
     """A shop after all events and the poison; the worker of an app that has an agent of its own, ended by SIGTERM."""
-    with FaustShop(tmp_path_factory.mktemp("faust"), apache, redis_url) as shop:
+    with FaustShop(tmp_path_factory.mktemp("faust"), apache) as shop:
         records = _records(events)
         middle = len(records) // 2
         poison = [(topic, key, value) for topic, key, value, _ in POISON]
@@ -188,9 +180,9 @@ def _behind(shop: FaustShop) -> int:
 
 
 @pytest.fixture
-def busy(apache: Broker, redis_url: str, tmp_path: Path) -> Iterator[FaustShop]:
+def busy(apache: Broker, tmp_path: Path) -> Iterator[FaustShop]:
     """A shop whose workers take many small micro-batches, and are soon missed."""
-    with FaustShop(tmp_path, apache, redis_url) as shop:
+    with FaustShop(tmp_path, apache) as shop:
         shop.environment |= {"TIDECAST_WORKER__BATCH_MAX_RECORDS": "40", "TIDECAST_KAFKA__SESSION_TIMEOUT_MS": "6000"}
         yield shop
 

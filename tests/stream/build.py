@@ -17,6 +17,7 @@ from features.vectors import contract
 from features.view import View
 from models.manifest import Fallback, Manifest, Parity, Popular, Training
 from models.registry import Model
+from stream.ageing import Ageing
 from stream.commit import Commit
 from stream.decode import Decoder
 from stream.featurelog import FeatureLog
@@ -291,13 +292,16 @@ class Engine:
         max_entities: int = 10_000,
         views: Mapping[str, View] | None = None,
         log_share: float = 0.0,
+        ageing: Ageing | None = None,
     ) -> None:
         self.store, self.sink = store, sink
         self.metrics = Metrics()
         self.state = State(store, max_entities, self.metrics, views=views)
         self.ownership = Ownership(store.buckets)
         self.reference = Reference(self.state.ids)
-        self.scoring = Scoring(fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share))
+        self.scoring = Scoring(
+            fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share), ageing
+        )
         self.commit = Commit(
             Decoder(300_000, 100_000),
             self.state,

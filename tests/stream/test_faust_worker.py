@@ -15,9 +15,10 @@ from stream.faust_record import FaustRecord
 from stream.faust_worker import FaustWorker, GaveUp, StoreLost
 from stream.metrics import Metrics
 from stream.ownership import Partition
+from stream.reader import TopicReader
 from stream.settings import Settings
 from stream.sink import Sink
-from stream.source import CommitRefused, TopicReader
+from stream.source import CommitRefused
 from stream.worker import Superseded
 from tests.stream.build import Message, RecordingSink, click, fake_models, features_in, message, metric, order
 
@@ -35,6 +36,8 @@ class FaustMessage:
     value: bytes | None
     headers: Any = ()
     generation_id: int = 1
+    timestamp: float = 1_300_060_800.0
+    timestamp_type: int = 0
 
 
 def record(topic: str, key: str, value: dict[str, Any], offset: int = 0, generation: int = 1) -> FaustRecord:
@@ -53,11 +56,11 @@ class Failing(MemoryStore):
             raise StoreUnavailable("away")
         super().commit(writes)
 
-    def claim(self, topic: str, partition: int) -> Any:
+    def claim(self, topic: str, partition: int, owner: str = "") -> Any:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("away")
-        return super().claim(topic, partition)
+        return super().claim(topic, partition, owner)
 
 
 class Reader:

@@ -14,6 +14,7 @@ import pytest
 from features.store import MemoryStore
 from features.vectors.values import values_of
 from models.manifest import Manifest
+from stream.ageing import Ageing
 from stream.errors import UsageError
 from stream.eventlog import LogRecord
 from stream.events import FeatureVector, Reflected
@@ -70,8 +71,10 @@ def events(n: int, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
 class Run:
     """Engines one after another over the same log; demand comes back to them as the broker would bring it."""
 
-    def __init__(self, records: Sequence[Message], seed: int, wipes: bool = False) -> None:
-        self._random, self._wipes = random.Random(seed), wipes
+    def __init__(
+        self, records: Sequence[Message], seed: int, wipes: bool = False, ageing: Ageing | None = None
+    ) -> None:
+        self._random, self._wipes, self._ageing = random.Random(seed), wipes, ageing
         self.logs: dict[tuple[str, int], list[Message]] = {(t, p): [] for t in TOPICS for p in range(PARTITIONS)}
         for record in records:
             self.logs[record.topic(), record.partition()].append(record)
@@ -90,7 +93,7 @@ class Run:
         ]
 
     def _start(self) -> None:
-        engine = Engine(self.store, RecordingSink(), log_share=1.0)
+        engine = Engine(self.store, RecordingSink(), log_share=1.0, ageing=self._ageing)
         engine.ownership.duplicate_horizon = SETTINGS.worker.duplicate_horizon
         self._engine, self._taken = engine, 0
         self._sinks.append(engine.sink)
@@ -134,9 +137,14 @@ def on_topics(some: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Message]:
     return out
 
 
-def report_of(run: Run, records: Sequence[Message], vectors: Sequence[FeatureVector] | None = None) -> Report:
+def report_of(
+    run: Run,
+    records: Sequence[Message],
+    vectors: Sequence[FeatureVector] | None = None,
+    ageing: Ageing | None = None,
+) -> Report:
     rows = rows_of_records(records, PARTITIONS, SETTINGS, lambda entity, key: True)
-    return compare_with(rows, run.vectors if vectors is None else vectors, MANIFESTS)
+    return compare_with(rows, run.vectors if vectors is None else vectors, MANIFESTS, ageing=ageing)
 
 
 @pytest.mark.parametrize("wipes", [False, True], ids=["restarts", "restarts and wiped stores"])
@@ -151,6 +159,22 @@ def test_all_that_was_logged_is_recomputed_bit_for_bit(seed: int, wipes: bool) -
     assert set(report.views) >= {"customer_orders", "customer_repertoire", "item_demand", "item_stock"}
     values = sum(n for features in report.views.values() for counts in features.values() for n in counts.values())
     assert values > 4_000
+
+
+@pytest.mark.parametrize("wipes", [False, True], ids=["restarts", "restarts and wiped stores"])
+@pytest.mark.parametrize("seed", range(2))
+def test_scores_that_aged_are_recomputed_bit_for_bit(seed: int, wipes: bool) -> None:
+    """As of the tick: later than the newest event that they reflect."""
+    ageing = Ageing(DAY_MS, dict.fromkeys(MANIFESTS, DAY_MS))
+    records = on_topics(events(120, seed))
+    run = Run(records, seed, wipes, ageing)
+    report = report_of(run, records, ageing=ageing)
+    assert report.examples == []
+    assert report.good
+    aged = report_of(run, records).counts["mismatch"]
+    assert aged > 20, "without it they would be as of the wrong time"
+    shifted = [msgspec.structs.replace(v, as_of_ms=v.as_of_ms + 1) for v in run.vectors]
+    assert report_of(run, records, shifted, ageing).counts["match"] == 0
 
 
 @pytest.fixture(scope="module")

@@ -268,7 +268,7 @@ def test_a_view_that_only_others_know_is_erased_by_name() -> None:
 class Returning(MemoryStore):
     """An event comes right after the erasure."""
 
-    def erase(self, entity: str, records: Sequence[tuple[str, str]]) -> int:
+    def erase(self, entity: str, records: Sequence[tuple[str, str]], indexes: Sequence[str] = ()) -> int:
         removed = super().erase(entity, records)
         put(self, [r for r in records_of(entity, "customer") if r.name == "customer_orders"])
         return removed
