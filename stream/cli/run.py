@@ -68,6 +68,8 @@ def run(
         store.check_buckets(settle=True)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    except StoreUnavailable as error:
+        raise UsageError(f"the store at {without_password(stored.url)} does not take writes: {error}") from error
     metrics = Metrics()
     worker = Worker(settings, models, store, metrics)
     if settings.metrics.port:
