@@ -117,7 +117,7 @@ def _late_ends(world: World) -> Iterator[Move]:
 
 
 def _rebalances(world: World) -> Iterator[Move]:
-    forced = world.owner < 0 or world.workers[world.owner].at == "down"
+    forced = world.workers[world.owner].at == "down"
     if forced or world.left.rebalances:
         after = world if forced else spent(world, "rebalances")
         for i in range(len(world.workers)):

@@ -25,6 +25,7 @@ class Result:
         invariant: the name of the one that is broken; empty: none.
         wrong: what is wrong, in words.
         trace: what was done to come there.
+        told: the moves that were met, in words.
     """
 
     states: int
@@ -35,6 +36,7 @@ class Result:
     invariant: str = ""
     wrong: str = ""
     trace: tuple[str, ...] = ()
+    told: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         head = f"{self.states:,} states, {self.moves:,} moves, {self.seconds:.1f} s"
@@ -51,14 +53,12 @@ class Search:
     Args:
         setup, rules: what is looked at.
         max_depth, max_states: where to stop; None: nowhere.
-
-    `told` are the moves that were met, in words.
     """
 
     def __init__(self, setup: Setup, rules: Rules, max_depth: int | None = None, max_states: int | None = None) -> None:
         self._setup, self._rules = setup, rules
         self._max_depth, self._max_states = max_depth, max_states
-        self.told: set[str] = set()
+        self._told: set[str] = set()
         #: Of a state's parts, each by a number: the state's number.
         self._number: dict[bytes, int] = {}
         self._parts: dict[object, int] = {}
@@ -80,11 +80,18 @@ class Search:
                 broken = stuck, PROGRESS, "from here the end cannot be reached any more"
         taken = time.perf_counter() - began
         depth = self._depth[-1] if self._limit is None else self._limit
-        found = (len(self._parent), len(self._to), depth, taken, self._limit is None)
-        if broken is None:
-            return Result(*found)
-        at, invariant, wrong = broken
-        return Result(*found, invariant, wrong, self._trace(at))
+        at, invariant, wrong = broken or (0, "", "")
+        return Result(
+            states=len(self._parent),
+            moves=len(self._to),
+            depth=depth,
+            seconds=taken,
+            complete=self._limit is None,
+            invariant=invariant,
+            wrong=wrong,
+            trace=self._trace(at),
+            told=frozenset(self._told),
+        )
 
     def _spread(self) -> tuple[int, str, str] | None:
         broken = self._meet(beginning(self._setup), -1)
@@ -95,7 +102,7 @@ class Search:
                 self._limit = self._depth[here]
                 break
             for move in self._moves(world):
-                self.told.add(move.told)
+                self._told.add(move.told)
                 broken = broken or self._meet(move.world, here)
             here += 1
         return broken
@@ -183,8 +190,7 @@ def _without_old_scores(world: World) -> World:
 def _swapped(world: World) -> World:
     """Which of the workers is called the first makes no difference."""
     txns = tuple(t._replace(worker=1 - t.worker) if t.worker >= 0 else t for t in world.txns)
-    owner = 1 - world.owner if world.owner >= 0 else -1
-    return world._replace(owner=owner, txns=txns, workers=(world.workers[1], world.workers[0]))
+    return world._replace(owner=1 - world.owner, txns=txns, workers=(world.workers[1], world.workers[0]))
 
 
 def _ranked(world: World) -> World:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tests.protocol import broker
 from tests.protocol.turn import Turn
-from tests.protocol.world import Move, Offsets, Worker, World, blank, put, spent
+from tests.protocol.world import Move, Offsets, Worker, World, blank, put
 
 
 def starts(turn: Turn) -> Iterator[Move]:
@@ -62,12 +62,12 @@ def _begins(turn: Turn, told: str, worker: Worker) -> Move:
 
 
 def is_revoked(turn: Turn) -> Iterator[Move]:
-    """Hears, while it polls or waits for the store, that it has lost the partitions, or gives them back when asked."""
+    """Hears, while it polls or waits for the store, that it has lost the partitions.
+
+    Often a worker is asked for them first. That is the same as hearing of the rebalance at once.
+    """
     if not turn.worker.current:
         yield Move("hears that its partitions are revoked", _lets_go(turn))
-    elif turn.world.left.rebalances:
-        asked = turn.within(spent(turn.world._replace(owner=-1), "rebalances"))
-        yield Move("gives its partitions back", _lets_go(asked))
 
 
 def _lets_go(turn: Turn) -> World:
