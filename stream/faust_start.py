@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from features.store import StoreUnavailable
@@ -70,11 +71,16 @@ def opened(settings: Settings) -> FaustWorker:
 
 
 def check_app(conf: Any, has_tables: bool) -> None:
-    """Checks the settings of a Faust app.
+    """Checks the settings of a Faust app, and that its client can read what Tidecast publishes.
 
     Raises:
         UsageError: one with which events would be lost, or not meet in one worker.
     """
+    if find_spec("cramjam") is None:  # Faust's consumer would stand still, and its worker live on
+        raise UsageError(
+            "Faust's client cannot read records that are compressed with lz4, as Tidecast publishes them, without the "
+            "package cramjam: pip install 'tidecast[faust]'"
+        )
     if conf.consumer_auto_offset_reset != "earliest":
         raise UsageError(
             f"the Faust app has consumer_auto_offset_reset={conf.consumer_auto_offset_reset!r}, which skips the events "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import stream.faust_start
 from stream.errors import UsageError
 from stream.faust_start import check_app, check_copartitioned
 
@@ -36,6 +37,12 @@ def test_tables_bring_fausts_own_assignor_with_them() -> None:
 def test_a_setting_that_loses_events_is_refused_by_name(setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"{setting}="):
         check_app(conf(**{setting: value}), has_tables=False)
+
+
+def test_a_client_that_cannot_read_lz4_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream.faust_start, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="cramjam"):
+        check_app(conf(), has_tables=False)
 
 
 def test_topics_of_one_entity_must_be_assigned_together() -> None:
