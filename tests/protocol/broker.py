@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from tests.protocol.world import Move, Txn, World, put, spent
+from tests.protocol.world import FORSAKEN, NOBODY, Move, Txn, World, put, spent
 
 
 def find(world: World, number: int) -> Txn:
@@ -19,7 +19,7 @@ def replaced(world: World, txn: Txn) -> World:
 
 def free(world: World, i: int) -> bool:
     """Whether worker i may go on with a transaction: its last one is wholly over."""
-    return not any(t.worker == i and t.decided for t in world.txns)
+    return not any(t.owner == i and t.decided for t in world.txns)
 
 
 def opened(world: World, i: int) -> World:
@@ -47,18 +47,42 @@ def abandoned(world: World, i: int) -> World:
     return put(world, i, world.workers[i]._replace(txn=0))
 
 
-def same_producer_again(world: World, i: int) -> World:
-    """Worker i makes a producer of its transactional id: what the last one left open is ended."""
+def ended(world: World, owner: int) -> World:
+    """What a transactional id has open is ended, since somebody makes a producer of it."""
     for txn in world.txns:
-        if txn.worker == i and not txn.decided:
+        if txn.owner == owner and not txn.decided:
             world = aborted(world, txn.number)
-    return put(world, i, world.workers[i]._replace(txn=0, late_end=False))
+    return world
+
+
+def same_producer_again(world: World, i: int) -> World:
+    """Worker i makes a producer of its transactional id."""
+    return put(ended(world, i), i, world.workers[i]._replace(txn=0, late_end=False))
 
 
 def other_producer(world: World, i: int) -> World:
-    """Worker i makes a producer of another id: what the last one left open is left to its time-out."""
-    forsaken = tuple(t._replace(worker=-1) if t.worker == i else t for t in world.txns)
-    return put(world._replace(txns=forsaken), i, world.workers[i]._replace(txn=0, late_end=False))
+    """Worker i takes another transactional id: what the last one left open is left to whom it may concern."""
+    world = put(world, i, world.workers[i]._replace(txn=0, late_end=False))
+    left = FORSAKEN if any(t.owner == i for t in world.txns) else NOBODY
+    txns = tuple(t._replace(owner=FORSAKEN) if t.owner == i else t for t in world.txns)
+    return renamed(world._replace(txns=txns), {i: left})
+
+
+def renamed(world: World, names: Mapping[int, int]) -> World:
+    """The world with other transactional ids where they are remembered."""
+    store, replica = world.store, world.replica
+    first, second = (w._replace(ends=names.get(w.ends, w.ends)) for w in world.workers)
+    return world._replace(
+        store=store._replace(owner=names.get(store.owner, store.owner)),
+        replica=replica and replica._replace(owner=names.get(replica.owner, replica.owner)),
+        workers=(first, second),
+    )
+
+
+def remembered(world: World, owner: int) -> bool:
+    """Whether a transactional id matters to anybody."""
+    names = {t.owner for t in world.txns} | {w.ends for w in world.workers} | {world.store.owner}
+    return owner in names or (world.replica is not None and world.replica.owner == owner)
 
 
 def moves(world: World) -> Iterator[Move]:
@@ -76,11 +100,11 @@ def _undecided(world: World, txn: Txn) -> Iterator[Move]:
         if world.left.timeouts:
             lost = replaced(world, txn._replace(ending=False))
             yield Move(f"EndTxn of {name} is lost", spent(lost, "timeouts"))
-    if txn.worker < 0 or world.workers[txn.worker].at == "down":
+    if txn.owner == FORSAKEN or world.workers[txn.owner].at == "down":
         yield Move(f"{name}, forsaken, times out: aborted", aborted(world, txn.number))
     elif world.left.timeouts:
-        fenced = put(world, txn.worker, world.workers[txn.worker]._replace(txn=-1))
-        told = f"{name} times out under worker {txn.worker + 1}: aborted"
+        fenced = put(world, txn.owner, world.workers[txn.owner]._replace(txn=-1))
+        told = f"{name} times out under worker {txn.owner + 1}: aborted"
         yield Move(told, spent(aborted(fenced, txn.number), "timeouts"))
 
 
@@ -102,8 +126,8 @@ def _over(world: World, number: int) -> World:
     if not (txn.in_group and txn.in_output):
         return world
     world = world._replace(txns=tuple(t for t in world.txns if t.number != number))
-    if txn.worker >= 0 and world.workers[txn.worker].txn == number:
-        world = put(world, txn.worker, world.workers[txn.worker]._replace(txn=0))
+    if txn.owner >= 0 and world.workers[txn.owner].txn == number:
+        world = put(world, txn.owner, world.workers[txn.owner]._replace(txn=0))
     return world
 
 

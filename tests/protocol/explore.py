@@ -189,8 +189,10 @@ def _without_old_scores(world: World) -> World:
 
 def _swapped(world: World) -> World:
     """Which of the workers is called the first makes no difference."""
-    txns = tuple(t._replace(worker=1 - t.worker) if t.worker >= 0 else t for t in world.txns)
-    return world._replace(owner=1 - world.owner, txns=txns, workers=(world.workers[1], world.workers[0]))
+    swap = {0: 1, 1: 0}
+    txns = tuple(t._replace(owner=swap.get(t.owner, t.owner)) for t in world.txns)
+    world = broker.renamed(world._replace(owner=1 - world.owner, txns=txns), swap)
+    return world._replace(workers=(world.workers[1], world.workers[0]))
 
 
 def _ranked(world: World) -> World:

@@ -18,6 +18,7 @@ SINGLE = Setup("one event: a rebalance", ((0,),), Faults(rebalances=1))
 HALF = Setup("two topics: a crash", _TWO, Faults(crashes=1))
 TOPICS = Setup("two topics: a loss", _TWO, Faults(losses=1), evicts=True)
 ZOMBIE = Setup("a rebalance, a loss", _ONE, Faults(rebalances=1, losses=1))
+LOST = Setup("one event: a rebalance, a loss", ((0,),), Faults(rebalances=1, losses=1))
 SINGLY = Setup("event by event: a rebalance, a loss", _ONE, Faults(rebalances=1, losses=1), batch=1, evicts=True)
 #: Where the whole protocol is looked at to the end.
 COMPLETE = (
@@ -35,6 +36,7 @@ COMPLETE = (
 )
 #: Too large to be seen to the end in a test: looked at as far as time allows.
 DEEP = (
+    LOST,
     ZOMBIE,
     SINGLY,
     Setup("one topic: all faults", _ONE, Faults(1, 1, 1, 1)),
@@ -74,8 +76,11 @@ MUTATIONS = (
     Mutation("caches are kept after a revoke", Rules(forget_on_revoke=False), MOVED, STATE),
     Mutation("a micro-batch outlives a revoke", Rules(drop_on_revoke=False), MOVED, ACKNOWLEDGED),
     Mutation("a micro-batch outlives a revoke and a loss", Rules(drop_on_revoke=False), ZOMBIE, STATE),
-    Mutation("no group metadata", Rules(metadata="none"), MOVED, ONCE),
-    Mutation("group metadata of a newer generation", Rules(metadata="newest"), MOVED, ONCE),
+    Mutation("no group metadata", Rules(metadata="none"), LOST, ONCE),
+    Mutation("group metadata of a newer generation", Rules(metadata="newest"), LOST, ONCE),
+    Mutation("no group metadata, but no loss", Rules(metadata="none"), MOVED),
+    Mutation("nobody ends another owner's transaction", Rules(end_of_owner=False), CRASH),
+    Mutation("both at once", Rules(metadata="none", end_of_owner=False), MOVED, ONCE),
     Mutation("K is read while it is unstable", Rules(stable_k=False), CRASH, ONCE),
     Mutation("begin at K", Rules(begin="k"), LOSS, STATE),
     Mutation("begin at R", Rules(begin="r"), CRASH, ACKNOWLEDGED),

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from tests.protocol import broker
 from tests.protocol.turn import Turn
-from tests.protocol.world import Move, Offsets, Worker, World, blank, put
+from tests.protocol.world import NOBODY, Move, Offsets, World, blank, put
 
 
 def starts(turn: Turn) -> Iterator[Move]:
     """A process that is down is started again; a static name of its own keeps the transactional id."""
     idle = put(turn.world, turn.i, blank(turn.setup, "idle"))
     yield Move("starts again with its transactional id", broker.same_producer_again(idle, turn.i))
-    if any(t.worker == turn.i for t in turn.world.txns):
+    if broker.remembered(idle, turn.i):
         yield Move("starts again with another transactional id", broker.other_producer(idle, turn.i))
 
 
@@ -23,28 +23,41 @@ def is_assigned(turn: Turn) -> Iterator[Move]:
         yield turn.move("is assigned the partitions", turn.worker._replace(at="assigned", current=True))
 
 
-def reads_k(turn: Turn) -> Iterator[Move]:
-    """Waits for transactions that carry offsets, and reads K; assigned it claims next, else it knows R already."""
-    pending = any(t.offsets and not t.in_group for t in turn.world.txns)
-    if pending and turn.rules.stable_k:
-        return
-    told, worker = f"reads K = {turn.world.k}", turn.worker._replace(k=turn.world.k)
-    if worker.at == "assigned":
-        yield turn.move(told, worker._replace(at="claiming"))
-    else:
-        yield _begins(turn, told, worker)
-
-
 def claims(turn: Turn) -> Iterator[Move]:
-    """Raises the epoch and reads R, in one moment; `lost` it goes on with reading K."""
-    store = turn.world.store
+    """Raises the epoch, leaves its transactional id, and reads R, in one moment."""
+    store, worker = turn.world.store, turn.worker
     epoch = 1 + (max(_epochs(turn)) if turn.rules.unique_claims else store.epoch)
-    claimed = turn.within(turn.world._replace(store=store._replace(epoch=epoch)))
-    told, worker = f"claims: epoch {epoch}, R = {store.fence}", turn.worker._replace(r=store.fence, epoch=epoch)
-    if worker.at == "claiming":
-        yield _begins(claimed, told, worker)
+    world = turn.world._replace(store=store._replace(epoch=epoch, owner=turn.i))
+    told, claimed = f"claims: epoch {epoch}, R = {store.fence}", worker._replace(r=store.fence, epoch=epoch)
+    if worker.at == "assigned" and store.owner not in (NOBODY, turn.i) and turn.rules.end_of_owner:
+        yield turn.within(world).move(
+            f"{told}; another owner has not let go", claimed._replace(at="claimed", ends=store.owner)
+        )
     else:
-        yield claimed.move(told, worker._replace(at="resuming"))
+        yield turn.within(world).move(told, claimed._replace(at="knowing"))
+
+
+def ends_another(turn: Turn) -> Iterator[Move]:
+    """Makes a producer of another owner's transactional id: that one is refused from now on, should it live."""
+    worker, world = turn.worker, turn.world
+    if broker.free(world, worker.ends):
+        ended = broker.ended(world, worker.ends)
+        if worker.ends >= 0 and world.workers[worker.ends].at != "down":
+            ended = put(ended, worker.ends, world.workers[worker.ends]._replace(txn=-1))
+        after = worker._replace(at="knowing", ends=NOBODY)
+        yield Move("ends what the other owner may have left open", put(ended, turn.i, after))
+
+
+def reads_k(turn: Turn) -> Iterator[Move]:
+    """Waits for transactions that carry offsets, reads K, and begins."""
+    pending = any(t.offsets and not t.in_group for t in turn.world.txns)
+    if not (pending and turn.rules.stable_k):
+        worker = turn.worker._replace(k=turn.world.k)
+        begins: dict[str, Offsets] = {"min": tuple(map(min, worker.k, worker.r)), "k": worker.k, "r": worker.r}
+        position = begins[turn.rules.begin]
+        # A micro-batch that a mutation has kept over a revoke goes on, and by the next poll with the new generation.
+        kept = worker._replace(at="polled") if worker.batch else worker._replace(at="ready", position=position)
+        yield turn.move(f"reads K = {worker.k}, begins at {position}", kept)
 
 
 def _epochs(turn: Turn) -> list[int]:
@@ -53,21 +66,17 @@ def _epochs(turn: Turn) -> list[int]:
     return [turn.world.store.epoch, *known, 0 if replica is None else replica.epoch]
 
 
-def _begins(turn: Turn, told: str, worker: Worker) -> Move:
-    begins: dict[str, Offsets] = {"min": tuple(map(min, worker.k, worker.r)), "k": worker.k, "r": worker.r}
-    position = begins[turn.rules.begin]
-    # A micro-batch that a mutation has kept over a revoke goes on, and by the next poll with the new generation.
-    kept = worker._replace(at="polled") if worker.batch else worker._replace(at="ready", position=position)
-    return turn.move(f"{told}, begins at {position}", kept)
-
-
 def is_revoked(turn: Turn) -> Iterator[Move]:
     """Hears, while it polls or waits for the store, that it has lost the partitions.
 
     Often a worker is asked for them first. That is the same as hearing of the rebalance at once.
     """
     if not turn.worker.current:
-        yield Move("hears that its partitions are revoked", _lets_go(turn))
+        after, store = _lets_go(turn), turn.world.store
+        yield Move("hears that its partitions are lost", after)
+        if (store.owner, store.epoch) == (turn.i, turn.worker.epoch):
+            told = "hears that its partitions are revoked, and takes its name off the fence"
+            yield Move(told, after._replace(store=store._replace(owner=NOBODY)))
 
 
 def _lets_go(turn: Turn) -> World:
@@ -102,4 +111,4 @@ def reads_own_fences(turn: Turn) -> Iterator[Move]:
     elif checked and store.epoch < worker.epoch:
         yield turn.move(f"{told}; its claim is lost", worker._replace(at="lost"))
     else:
-        yield turn.move(told, worker._replace(at="resuming", r=store.fence))
+        yield turn.move(told, worker._replace(at="knowing", r=store.fence))

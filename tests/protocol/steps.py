@@ -147,13 +147,12 @@ def _writes(turn: Turn) -> Move:
 
 def _stored(turn: Turn, r: Offsets) -> Store:
     store, worker, rules = turn.world.store, turn.worker, turn.rules
-    features = [list(of_views) for of_views in store.features]
+    features, latest = [list(of_views) for of_views in store.features], list(store.latest)
+    scored = _touched(turn) if rules.keep_scores else [e.entity for e in worker.results]
     for p, offset, entity, _ in _events(turn):
         if turn.setup.folds(p) and (offset >= worker.r[p] or not rules.skip_folded):
             features[entity][p] = worker.cache[entity][p]  # a view folds one stream only: the others are not written
-    latest = list(store.latest)
-    for entity in _touched(turn) if rules.keep_scores else [e.entity for e in worker.results]:
-        latest[entity] = worker.cache[entity]
+            latest[entity] = worker.cache[entity] if entity in scored else latest[entity]
     fence = tuple(r[p] if p in turn.moving else at for p, at in enumerate(store.fence))
     return store._replace(fence=fence, features=tuple(map(tuple, features)), latest=tuple(latest))
 
@@ -177,14 +176,14 @@ def _produces(turn: Turn) -> Iterator[Move]:
 _MOVES = {
     "down": owning.starts,
     "idle": owning.is_assigned,
-    "assigned": owning.reads_k,
-    "claiming": owning.claims,
+    "assigned": owning.claims,
+    "claimed": owning.ends_another,
+    "conflict": owning.reads_own_fences,
+    "lost": owning.claims,
+    "knowing": owning.reads_k,
     "ready": _ready,
     "polled": _waits_for_the_store,
     "reading": _looks_after_reading,
     "working": _works,
     "ending": hears,
-    "conflict": owning.reads_own_fences,
-    "lost": owning.claims,
-    "resuming": owning.reads_k,
 }

@@ -14,6 +14,8 @@ Offsets = tuple[int, ...]
 Features = tuple[tuple[int, ...], ...]
 #: Of an entity that is not in memory, or was never scored.
 UNKNOWN: Features = ()
+#: A transactional id: a worker's by its index; one that no process has any more; and none.
+FORSAKEN, NOBODY = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Rules:
         abort_on_conflict, forget_on_conflict: what a fence conflict does before K and R are read again.
         abort_on_revoke, forget_on_revoke, drop_on_revoke: what a revoke does to the transaction, the caches, and to a
             micro-batch that waits for the store.
+        end_of_owner: who claims ends the transaction of an owner who has not let go, before K is read.
         metadata: the group generation sent with the offsets: of the `polled` batch, the `newest`, or `none`.
         stable_k: K is read when no transaction that carries offsets is pending.
         begin: where reading begins: `min` of K and R, `k` or `r`.
@@ -50,6 +53,7 @@ class Rules:
     abort_on_revoke: bool = True
     forget_on_revoke: bool = True
     drop_on_revoke: bool = True
+    end_of_owner: bool = True
     metadata: Literal["polled", "newest", "none"] = "polled"
     stable_k: bool = True
     begin: Literal["min", "k", "r"] = "min"
@@ -123,7 +127,7 @@ class Txn(NamedTuple):
     """A Kafka transaction that is not over.
 
     Args:
-        worker: whose transactional id it has; -1: of an id that nobody uses any more.
+        owner: the transactional id.
         offsets: what was sent to the group, pending; (): nothing yet.
         ending: an EndTxn (commit) is on its way to the coordinator.
         decided: the coordinator has decided on commit; now it writes the markers.
@@ -131,7 +135,7 @@ class Txn(NamedTuple):
     """
 
     number: int
-    worker: int
+    owner: int
     offsets: Offsets = ()
     ending: bool = False
     decided: bool = False
@@ -140,20 +144,32 @@ class Txn(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Redis: one bucket. By entity the `features`, and what the latest score saw."""
+    """Redis: one bucket. By entity the `features`, and what the latest score saw; the transactional id of the owner."""
 
     fence: Offsets
     epoch: int
     features: tuple[Features, ...]
     latest: tuple[Features, ...]
+    owner: int = NOBODY
 
 
-#: Where a worker is. `polled`: step 1 is done; `reading`: features are read, but not the fences (a mutation);
-#: `working`: step 3 is done; `conflict`, `lost`, `resuming`: K and R are read again, `lost` if the claim was forgotten.
+#: Where a worker is. `assigned`, `claimed`: to claim, to end another's transaction; `conflict`, `lost`: to read R
+#: again, to claim again; `knowing`: it knows R, to read K. `polled`: step 1 is done, `reading`: features are read but
+#: not the fences (both by mutations only); `working`: step 3 is done; `ending`: waits for the answer of EndTxn.
 At = Literal[
-    "down", "idle", "assigned", "claiming", "ready", "polled", "reading", "working", "ending", "conflict", "lost",
-    "resuming",
-]  # fmt: skip
+    "down",
+    "idle",
+    "assigned",
+    "claimed",
+    "conflict",
+    "lost",
+    "knowing",
+    "ready",
+    "polled",
+    "reading",
+    "working",
+    "ending",
+]
 
 
 class Worker(NamedTuple):
@@ -166,7 +182,8 @@ class Worker(NamedTuple):
         todo: its steps that are still to do.
         results: what step 3 made, for step 5.
         done: by partition, what is to be committed; -1: nothing.
-        txn: its open transaction; 0: none; -1: it was aborted behind its back.
+        txn: its open transaction; 0: none; -1: it was aborted behind its back, or its producer is refused.
+        ends: the transactional id whose transaction is to be ended.
         late_end: an old EndTxn of this very producer is still on its way: only a mutation leaves one.
     """
 
@@ -182,6 +199,7 @@ class Worker(NamedTuple):
     todo: str = ""
     results: tuple[Entry, ...] = ()
     txn: int = 0
+    ends: int = NOBODY
     late_end: bool = False
 
 
