@@ -9,7 +9,6 @@ from typing import Any
 
 from features.store import Guard, Wanted, Write
 from features.store import redis as redis_store
-from features.store.link import Script
 from features.store.redis import RedisStore
 from stream import failpoints
 from stream.ownership import Ownership
@@ -39,11 +38,10 @@ def apply(name: str) -> None:
     _MUTATIONS[name]()
 
 
-def _with_commit_script(change: Callable[[str], str]) -> None:
-    script = Script("commit.lua")
+def _change_commit_script(change: Callable[[str], str]) -> None:
+    script = redis_store._COMMIT
     script.source = change(script.source)
     script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
-    redis_store._COMMIT = script
 
 
 def _patch(owner: Any, name: str, method: Callable[..., Any]) -> None:
@@ -59,7 +57,7 @@ def no_fence_check() -> None:
         assert changed != source, "commit.lua has changed: this mutation must follow"
         return changed
 
-    _with_commit_script(take_all)
+    _change_commit_script(take_all)
     load_all = RedisStore.load_all
 
     def load_unguarded(

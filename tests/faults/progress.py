@@ -1,14 +1,12 @@
-"""Progress: how far a group has come, asked without waiting for an answer."""
+"""Progress: how far a group has come."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Mapping
-from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from stream.settings import KafkaSettings
 from stream.topology import CONSUMED, DEMAND
@@ -16,6 +14,7 @@ from stream.topology import CONSUMED, DEMAND
 Partition = tuple[str, int]
 #: Where fewer records of `demand` come than should: nothing new for so long, and then the comparison will tell.
 _QUIET_S = 4.0
+_ANSWER_S = 2.0
 
 
 class Progress:
@@ -31,20 +30,22 @@ class Progress:
     """
 
     def __init__(self, kafka: KafkaSettings, partitions: int, demand: int) -> None:
-        client = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2}
-        self._admin, self._group = AdminClient(client), kafka.group_id
+        client = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2, "enable.auto.commit": False}
+        # Not by the admin client: it dies where the coordinator has moved (librdkafka 2.16). Not the stable offsets
+        # either: to ask for these is to wait for the end of transactions.
+        group = {"group.id": kafka.group_id, "isolation.level": "read_uncommitted"}
+        self._asks = Consumer({**client, **group})
         self._partitions = [TopicPartition(t.name, p) for t in CONSUMED for p in range(partitions)]
-        self._asked: Any = None
         self._committed: dict[Partition, int] = {}
         self._demand: dict[Partition, int] = {}
         self._missing, self._heard = demand, time.monotonic()
-        self._reader = Consumer({**client, "group.id": "tidecast-faults", "enable.auto.commit": False})
+        self._reader = Consumer({**client, "group.id": "tidecast-faults"})
         self._reader.assign([TopicPartition(DEMAND.name, p, OFFSET_BEGINNING) for p in range(partitions)])
 
     def is_done(self, input_ends: Mapping[Partition, int]) -> bool:
         """Whether all of the input and all `demand` that came of it is committed."""
-        self._read()
         self._ask()
+        self._read()
         committed = all(self._committed.get(p, 0) >= end for p, end in self.ends(input_ends).items())
         return committed and (self._missing <= 0 or time.monotonic() - self._heard > _QUIET_S)
 
@@ -60,15 +61,11 @@ class Progress:
                 self._demand[message.topic(), message.partition()] = message.offset() + 1
 
     def _ask(self) -> None:
-        if self._asked is None:
-            group = ConsumerGroupTopicPartitions(self._group, self._partitions)
-            self._asked = self._admin.list_consumer_group_offsets([group], request_timeout=5)[self._group]
-        elif self._asked.done():
-            with contextlib.suppress(KafkaException):  # no coordinator for now
-                found = self._asked.result().topic_partitions
-                self._committed = {(p.topic, p.partition): p.offset for p in found}
-            self._asked = None
+        with contextlib.suppress(KafkaException):  # no coordinator for now
+            found = self._asks.committed(self._partitions, timeout=_ANSWER_S)
+            self._committed = {(p.topic, p.partition): p.offset for p in found if p.error is None}
 
     def close(self) -> None:
         """Lets go of the connections."""
         self._reader.close()
+        self._asks.close()

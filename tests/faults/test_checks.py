@@ -29,7 +29,8 @@ def score(offset: int, p: float, source: int = 0) -> Seen:
 
 
 def alert(offset: int, sequence: int, severity: str, status: str) -> Seen:
-    return seen("supply-alerts", offset, b"w:A", {"sequence": sequence, "severity": severity, "status": status})
+    record = {"sequence": sequence, "severity": severity, "status": status, "raised_at_ms": (sequence + 1) // 2}
+    return seen("supply-alerts", offset, b"w:A", record)
 
 
 def letter(offset: int, of: int = 0) -> Seen:
@@ -82,6 +83,10 @@ def test_places_and_roundings_are_no_problem() -> None:
     assert problems(elsewhere) == []
 
 
+def test_changes_that_nobody_had_seen_may_be_told_as_one() -> None:
+    assert problems(with_records("supply-alerts", lambda records: records[1:])) == []
+
+
 @pytest.mark.parametrize(
     ("topic", "change", "kind"),
     [
@@ -98,7 +103,9 @@ def test_places_and_roundings_are_no_problem() -> None:
         ("reorder-scores", lambda records: [records[0], score(1, 0.3, source=1)], "score"),
         ("reorder-scores", lambda _records: [], "score"),
         ("supply-alerts", lambda records: records[:1], "alert"),
-        ("supply-alerts", lambda records: records[1:], "alert"),
+        ("supply-alerts", lambda records: [*records, alert(2, 3, "warning", "raised")], "alert"),
+        ("supply-alerts", lambda records: [records[0], alert(1, 5, "warning", "raised"), records[1]], "alert"),
+        ("supply-alerts", lambda records: records[::-1], "alert"),
         ("supply-alerts", lambda records: [records[0], *records], "duplicated"),
         ("supply-alerts", lambda records: [*records, alert(2, 3, "critical", "raised")], "alert"),
     ],
