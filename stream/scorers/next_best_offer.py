@@ -116,7 +116,7 @@ class NextBestOfferScorer(Scorer):
         listed = top < len(offers)
         shown = np.zeros_like(listed)
         shown[listed] = open_[np.nonzero(listed)[0], top[listed]]
-        customer, rank = np.nonzero(shown)
+        customer, rank = (np.ascontiguousarray(at) for at in np.nonzero(shown))  # the layout that is warmed up
         chance = np.clip(outputs["probability"][customer, rank], 0.0, 1.0).tolist()
         reasons = self._because(customer, rank, rows, outputs)
         flat = [
