@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -72,6 +71,15 @@ class GroupState:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._admin, self._have = connect(kafka)
         self._kafka = kafka
+        # It never joins. (An admin client that is told to ask another coordinator crashes, in librdkafka 2.16.0.)
+        self._member = Consumer(
+            {
+                **client_config(kafka),
+                "group.id": kafka.group_id,
+                "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",
+            }
+        )
         self._consumer = Consumer(
             {
                 **client_config(kafka),
@@ -120,10 +128,9 @@ class GroupState:
             UsageError: the broker does not tell.
         """
         group = self._kafka.group_id
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in partitions])
         try:
-            found = self._admin.list_consumer_group_offsets([asked])[group].result(_WAIT_S).topic_partitions
-        except (KafkaException, TimeoutError) as error:
+            found = self._member.committed([TopicPartition(*p) for p in partitions], timeout=_WAIT_S)
+        except KafkaException as error:
             raise UsageError(f"the broker does not tell the offsets of group {group!r}: {_reason(error)}") from error
         known = {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in found}
         return {p: known.get(p) for p in partitions}
@@ -171,6 +178,7 @@ class GroupState:
     def close(self) -> None:
         """Lets go of the connections."""
         self._consumer.close()
+        self._member.close()
 
 
 def _name(value: Any) -> str:
