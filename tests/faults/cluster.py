@@ -20,6 +20,7 @@ from stream.topology import TOPICS, partitions_of
 
 PARTITIONS = 3
 _WAIT_S = 60.0
+_LEVELS = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
 
 #: What makes the loss of a worker or a broker cost seconds instead of minutes.
 PROPERTIES = {
@@ -96,7 +97,7 @@ def make_well(cluster: LocalKafka) -> None:
     wait_until_in_sync(cluster)
 
 
-def wait_until_settled(cluster: LocalKafka, timeout_s: float = 20.0) -> None:
+def wait_until_settled(cluster: LocalKafka, timeout_s: float = 30.0) -> None:
     """Until no transaction is open any more: what is to be seen by read-committed readers can be seen.
 
     Raises:
@@ -104,15 +105,18 @@ def wait_until_settled(cluster: LocalKafka, timeout_s: float = 20.0) -> None:
     """
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
     every = [TopicPartition(t.name, p) for t in TOPICS.values() for p in range(partitions_of(t, PARTITIONS))]
-
-    def ends(isolation: IsolationLevel) -> list[int]:
-        asked = admin.list_offsets({p: OffsetSpec.latest() for p in every}, isolation_level=isolation)
-        return [asked[p].result(10).offset for p in every]
-
+    asked = {p: OffsetSpec.latest() for p in every}
     deadline = time.monotonic() + timeout_s
-    while ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED):
+    while True:
+        stable, last = (
+            {(p.topic, p.partition): found.result(10).offset for p, found in ends.items()}
+            for ends in (admin.list_offsets(asked, isolation_level=level) for level in _LEVELS)
+        )
+        if stable == last:
+            return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"a transaction is still open after {timeout_s:g} s")
+            open_ = {p: (stable[p], last[p]) for p in last if stable[p] != last[p]}
+            raise TimeoutError(f"a transaction is still open after {timeout_s:g} s (stable and last offsets: {open_})")
         time.sleep(0.05)
 
 
