@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,6 +43,8 @@ _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _INIT_S = 60.0
 _END_S = 30.0
 _FENCED_AGAIN_S = 60.0
+#: Beyond a time-out that the client should keep itself.
+_MORE_S = 2.0
 
 
 class TransactionFailed(Exception):
@@ -210,7 +214,7 @@ class TransactionalSink(Sink):
         failpoints.reach("committing")
         parts = [TopicPartition(topic, p, offset) for (topic, p), offset in offsets.items()]
         try:
-            self._producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
+            self._send_offsets(parts, group_metadata)
             failpoints.reach("offsets-sent")
             self._doubtful = True
             self._producer.commit_transaction(_END_S)
@@ -219,6 +223,31 @@ class TransactionalSink(Sink):
             raise TransactionFailed(error.args[0].str()) from error
         failpoints.reach("committed")
         self._open = self._doubtful = False
+
+    def _send_offsets(self, parts: list[Any], group_metadata: Any) -> None:
+        """The client has a time-out for this, and does not keep it: it waits for ever for a group coordinator that is
+        gone (librdkafka#5456, #5511, seen with 2.16). A producer that hangs there is left where it is.
+
+        Raises:
+            TransactionFailed: it hangs.
+        """
+        producer, answers = self._producer, queue.SimpleQueue[KafkaException | None]()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(parts, group_metadata, _END_S)
+                answers.put(None)
+            except KafkaException as error:
+                answers.put(error)
+
+        threading.Thread(target=send, daemon=True).start()
+        try:
+            error = answers.get(timeout=min(_END_S, self._timeout_s) + _MORE_S)
+        except queue.Empty:
+            self._doubtful = True
+            raise TransactionFailed("the group coordinator does not take the offsets") from None
+        if error is not None:
+            raise error
 
     def abort(self) -> None:
         """Ends the open transaction so that nothing of it is ever seen.
@@ -230,8 +259,9 @@ class TransactionalSink(Sink):
             return
         doubtful, self._open, self._failed, self._doubtful = self._doubtful, False, None, False
         if doubtful:
-            # EndTxn was sent and not answered: this producer must not end another transaction, or the old request may
-            # end it in its place. The coordinator ends it one way or the other before the next producer may begin.
+            # Offsets or EndTxn were sent and not answered: this producer must not end another transaction, or the old
+            # request may end it in its place. The coordinator ends it one way or the other before the next producer
+            # may begin.
             self._producer = self._made()
             return
         try:
