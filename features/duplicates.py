@@ -3,32 +3,93 @@
 What was taken in lately is remembered beside the fence of each partition, and moves with it: the answer depends on the
 log alone, never on where a batch was cut or a worker was started. Two events of one id are on one partition, since
 they have one key. The horizon is a number of events: an id that comes again within the next `horizon` events of its
-partition is a duplicate. It costs 32 bytes an event of the horizon in the store, and about 400 in memory: 256 KiB and
-3.2 MB for 8,192 events, a partition and bucket.
+partition is a duplicate. It costs 32 bytes an event of the horizon in the store, and about 100 in memory: 256 KiB and
+0.8 MB for 8,192 events, a partition and bucket.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from features.aggregations.base import kernel
 from features.store.base import Patch
 
 _ENTRY = np.dtype([("id", "<u8"), ("offset", "<i8")])
 
 
-def event_ids(texts: Iterable[str]) -> list[int]:
-    """64-bit ids of event ids (XXH3), never 0.
+def event_ids(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """64-bit ids of event ids (XXH3), never 0, uint64 of shape (n,).
 
     >>> event_ids(["e1"]) == event_ids(["e1"])
-    True
+    array([ True])
     """
     hashed = xxhash.xxh3_64_intdigest
-    return [hashed(text.encode()) or 1 for text in texts]
+    return np.array([hashed(text.encode()) or 1 for text in texts], np.uint64)
+
+
+@kernel
+def _find(event_id: Any, ids: Any, table: Any, count: int) -> tuple[Any, Any]:
+    """Where an id is in the table, with its number; or where it may be put, and -1.
+
+    The table holds numbers of entries of the ring, counted from 1 (0: free), where their ids are looked for first, or
+    behind. Those that the ring has lost are passed over, and may be written over.
+    """
+    mask = np.uint64(table.shape[0] - 1)
+    at, free = event_id & mask, np.int64(-1)
+    while table[at] != 0:
+        number = table[at] - 1
+        if number < count - ids.shape[0]:
+            if free < 0:
+                free = np.int64(at)
+        elif ids[number % ids.shape[0]] == event_id:
+            return np.int64(at), number
+        at = (at + np.uint64(1)) & mask
+    return (np.int64(at) if free < 0 else free), np.int64(-1)
+
+
+@kernel
+def _index(ids: Any, table: Any, first: int, count: int) -> None:
+    """Fills the table anew with the entries from `first` to `count`."""
+    table[:] = 0
+    for number in range(first, count):
+        at, _ = _find(ids[number % ids.shape[0]], ids, table, count)
+        table[at] = number + 1
+
+
+@kernel
+def _take_in(
+    event_ids: Any,
+    at_offsets: Any,
+    folded_to: int,
+    known: Any,
+    ids: Any,
+    offsets: Any,
+    table: Any,
+    count: int,
+    out: Any,
+) -> int:
+    """out[i]: whether a record is the first of its id. Returns how many entries there have been."""
+    capacity = ids.shape[0]
+    for i in range(event_ids.shape[0]):
+        if at_offsets[i] < folded_to:
+            # One further back than the ring is taken to be the first: nothing is known against it.
+            at = np.searchsorted(known, at_offsets[i])
+            out[i] = at == 0 or (at < known.shape[0] and known[at] == at_offsets[i])
+            continue
+        place, number = _find(event_ids[i], ids, table, count)
+        out[i] = number < 0 or count - number > capacity // 2
+        if out[i]:
+            ids[count % capacity], offsets[count % capacity] = event_ids[i], at_offsets[i]
+            table[place] = count + 1
+            count += 1
+            if count % capacity == 0:  # else no place would be free in the end
+                _index(ids, table, count - capacity, count)
+    return count
 
 
 class Seen:
@@ -42,27 +103,27 @@ class Seen:
 
     Example:
         >>> seen = Seen(horizon=100)
-        >>> [seen.take_in(id, offset, folded_to=0) for offset, id in enumerate([7, 8, 7])]
+        >>> seen.take_in_all(event_ids(["a", "b", "a"]), np.array([0, 1, 2]), folded_to=0).tolist()
         [True, True, False]
     """
 
     def __init__(self, horizon: int, packed: bytes = b"") -> None:
-        self._horizon, self._capacity = horizon, 2 * horizon
+        self._capacity = 2 * horizon
         stored = np.frombuffer(packed, _ENTRY, len(packed) // _ENTRY.itemsize)
         held = stored[stored["id"] != 0]
         held = held[np.argsort(held["offset"], kind="stable")][-self._capacity :] if horizon else held[:0]
         #: What was known when the partition was taken: asked about records that come again.
-        self._offsets: list[int] = held["offset"].tolist()
-        # Lists: a look-up or an assignment costs a fifth of what it does in an array.
-        self._ids = [0] * self._capacity
-        self._at = [0] * self._capacity
+        self._known = np.ascontiguousarray(held["offset"])
+        self._ids, self._offsets = np.zeros(self._capacity, np.uint64), np.zeros(self._capacity, np.int64)
         self._count = self._place(stored, held)
         first = self._count - len(held)
-        self._number: dict[int, int] = {}
-        for number, (event_id, offset) in enumerate(held.tolist(), first):
-            at = number % self._capacity
-            self._number[event_id], self._ids[at], self._at[at] = number, event_id, offset
         self._written = first if self._anew else self._count
+        # A quarter full at most when it is made anew, and half full before it is again.
+        self._table = np.zeros(1 << max(4 * self._capacity - 1, 1).bit_length(), np.int64)
+        if horizon:
+            at = np.arange(first, self._count) % self._capacity
+            self._ids[at], self._offsets[at] = held["id"], held["offset"]
+            _index(self._ids, self._table, first, self._count)
 
     def _place(self, stored: NDArray[np.void], held: NDArray[np.void]) -> int:
         """The count of entries that puts the next one where the store's ring goes on; else it is written anew."""
@@ -76,45 +137,25 @@ class Seen:
         return n
 
     def take_in(self, event_id: int, offset: int, folded_to: int) -> bool:
-        """Whether a record is the first of its id; False is a duplicate.
+        """`take_in_all` of one record."""
+        return bool(self.take_in_all(np.array([event_id], np.uint64), np.array([offset], np.int64), folded_to)[0])
+
+    def take_in_all(
+        self, event_ids: NDArray[np.uint64], offsets: NDArray[np.int64], folded_to: int
+    ) -> NDArray[np.bool_]:
+        """Which records are the first of their ids; the others are duplicates. bool of shape (n,).
 
         Args:
-            event_id: from `event_ids`.
-            offset: of the record; ascending from call to call.
+            event_ids: from `event_ids`, uint64 of shape (n,).
+            offsets: of the records, int64 of shape (n,); ascending, from call to call too.
             folded_to: R: records before it were taken in or dropped before, and are so again.
         """
-        return self.take_in_all([event_id], [offset], folded_to)[0]
-
-    def take_in_all(self, event_ids: Sequence[int], offsets: Sequence[int], folded_to: int) -> list[bool]:
-        """`take_in` for many records, one after another."""
-        if not self._horizon:
-            return [True] * len(event_ids)
-        horizon, capacity, count = self._horizon, self._capacity, self._count
-        ids, at_offset, numbers = self._ids, self._at, self._number
-        number_of = numbers.get
-        firsts = []
-        for event_id, offset in zip(event_ids, offsets, strict=True):
-            if offset < folded_to:
-                firsts.append(self._was_first(offset))
-                continue
-            if count - number_of(event_id, -capacity) <= horizon:
-                firsts.append(False)
-                continue
-            at = count % capacity
-            gone = ids[at]
-            if gone and number_of(gone) == count - capacity:
-                del numbers[gone]
-            ids[at], at_offset[at] = event_id, offset
-            numbers[event_id] = count
-            count += 1
-            firsts.append(True)
-        self._count = count
+        firsts = np.ones(len(event_ids), np.bool_)
+        if self._capacity:
+            self._count = _take_in(
+                event_ids, offsets, folded_to, self._known, self._ids, self._offsets, self._table, self._count, firsts
+            )
         return firsts
-
-    def _was_first(self, offset: int) -> bool:
-        """A record further back than the ring is taken to be the first: nothing is known against it."""
-        at = bisect_left(self._offsets, offset)
-        return at == 0 or (at < len(self._offsets) and self._offsets[at] == offset)
 
     @property
     def anew(self) -> bool:
@@ -132,7 +173,7 @@ class Seen:
 
     def _packed(self, begin: int, end: int) -> bytes:
         entries = np.empty(end - begin, _ENTRY)
-        entries["id"], entries["offset"] = self._ids[begin:end], self._at[begin:end]
+        entries["id"], entries["offset"] = self._ids[begin:end], self._offsets[begin:end]
         return entries.tobytes()
 
     def written(self) -> None:

@@ -5,11 +5,13 @@ What it costs an event: benchmarks/stages.py.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import repeat
+from operator import attrgetter
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.duplicates import event_ids
 from features.store.base import bucket_of
@@ -24,6 +26,7 @@ def _customer(event: Any) -> str:
     return event.customer_id or ""
 
 
+_EVENT_ID = attrgetter("event_id")
 _ENTITY: dict[str, Callable[[Any], str]] = {
     ORDERS.name: _customer,
     CLICKS.name: _customer,
@@ -43,25 +46,25 @@ def _without(decoded: Decoded, ownership: Ownership, metrics: Metrics) -> Decode
     entity_of = _ENTITY.get(decoded.topic)
     if entity_of is None:
         return decoded
-    keep = [True] * len(decoded.events)
-    ids = event_ids(e.event_id for e in decoded.events)
-    for (partition, bucket), places in _groups(decoded, entity_of, ownership.buckets).items():
+    keep = np.ones(len(decoded.events), np.bool_)
+    ids, offsets = event_ids(map(_EVENT_ID, decoded.events)), np.array(decoded.offsets, np.int64)
+    for partition, bucket, index in _groups(decoded, entity_of, ownership.buckets):
         owned = ownership.owned[decoded.topic, partition]
-        offsets = [decoded.offsets[i] for i in places]
-        firsts = owned.seen[bucket].take_in_all([ids[i] for i in places], offsets, owned.folded_to[bucket] or 0)
-        if not all(firsts):
-            for i, first in zip(places, firsts, strict=True):
-                keep[i] = first
-    if all(keep):
+        keep[index] = owned.seen[bucket].take_in_all(ids[index], offsets[index], owned.folded_to[bucket] or 0)
+    if keep.all():
         return decoded
-    metrics.duplicate_events.labels(decoded.topic).inc(keep.count(False))
-    return decoded.only(keep)
+    metrics.duplicate_events.labels(decoded.topic).inc(int((~keep).sum()))
+    return decoded.only(keep.tolist())
 
 
-def _groups(decoded: Decoded, entity_of: Callable[[Any], str], buckets: int) -> dict[tuple[int, int], Sequence[int]]:
+def _groups(
+    decoded: Decoded, entity_of: Callable[[Any], str], buckets: int
+) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
     """Where the events of each partition and bucket are, in log order."""
-    held = [bucket_of(entity_of(e), buckets) for e in decoded.events] if buckets > 1 else repeat(0)
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, place in enumerate(zip(decoded.partitions, held, strict=False)):
-        groups[place].append(i)
-    return dict(groups)
+    place = np.array(decoded.partitions, np.int64) * buckets
+    if buckets > 1:
+        place += np.fromiter((bucket_of(entity_of(e), buckets) for e in decoded.events), np.int64, len(place))
+    order = np.argsort(place, kind="stable")
+    for index in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
+        partition, bucket = divmod(int(place[index[0]]), buckets)
+        yield partition, bucket, index

@@ -10,6 +10,7 @@ import functools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -85,6 +86,7 @@ class FaustWorker:
             self._patiently,
             int(settings.store.expiry_grace_s * 1000),
         )
+        self._unread: deque[RecordLike] = deque()
         self._ticked: dict[Partition, int] = {}
         self._generation: int | None = None
         self._leaving = threading.Event()
@@ -168,8 +170,10 @@ class FaustWorker:
 
     def read_reference(self, to_end: bool = False) -> None:
         """Takes in the catalog and the offers, as far as they have come; or up to their end."""
-        for record in self._reader.read_to_end() if to_end else self._reader.poll():
-            self._refer(record)
+        self._unread += self._reader.read_to_end() if to_end else self._reader.poll()
+        while self._unread:  # what the store kept waiting until partitions had to be given back is tried again
+            self._refer(self._unread[0])
+            self._unread.popleft()
 
     def close(self, commit_offsets: CommitOffsets) -> None:
         """Commits what is done and lets go of broker and store."""

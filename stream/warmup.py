@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.discovery import views_of
+from features.duplicates import Seen, event_ids
 from features.rows import STREAMS, rows_of
 from features.table import EntityTable
 from features.vectors.next_best_offer import offer_rows
@@ -34,6 +35,7 @@ def warm_up() -> None:
     stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
     reasons.warm_up()
     one = np.zeros(1, np.int64)
+    Seen(horizon=1).take_in_all(event_ids(["warm:up"]), one, folded_to=0)
     fresh_positions(one, one, one, np.full((1, 1), -1, np.int64))
 
 

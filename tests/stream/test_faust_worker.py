@@ -257,6 +257,18 @@ def test_reference_data_that_cannot_be_taken_in_is_a_dead_letter_once() -> None:
     assert another.sink.published == []
 
 
+def test_reference_data_is_not_lost_where_the_store_was_away(shop: Shop) -> None:
+    poison = message("catalog", "A", b"{")
+    shop.reader.records = [poison]
+    cast(Failing, shop.store).failures = 1_000
+    shop.worker.leave()
+    with pytest.raises(GaveUp):
+        shop.worker.read_reference()
+    cast(Failing, shop.store).failures = 0
+    shop.worker.read_reference()
+    assert {p.value for p in shop.sink.acknowledged} == {b"{"}
+
+
 def test_closing_commits_and_lets_go(shop: Shop) -> None:
     shop.worker.process([record("clicks", "7", click("7"))])
     shop.worker.close(shop.commit_offsets)
