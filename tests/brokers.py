@@ -62,6 +62,11 @@ class Broker:
     lack: Callable[[Sequence[Guarantee], str], NoReturn]
     local: LocalKafka | None = None
 
+    @property
+    def isolates(self) -> bool:
+        """Whether it hides the records of aborted transactions."""
+        return Guarantee.ISOLATION in self.guarantees
+
     def require(self, *guarantees: Guarantee) -> None:
         """Skips the test where one of them cannot be exercised here; fails it where Kafka is required."""
         if missing := [g for g in guarantees if g not in self.guarantees]:
