@@ -30,12 +30,12 @@ from stream.lag import measure
 from stream.reader import TopicReader
 from stream.settings import KafkaSettings, Settings, load
 from stream.sink import Sink
-from stream.topology import DEMAND, PUBLISHED, TOPICS
+from stream.topology import DEMAND, ORDERS, PUBLISHED, TOPICS
 
 PARTITIONS = 4
 #: The part of the workload that the worker takes in before it is measured: it has seen every shape then.
 WARM = 0.1
-_READY_S, _DONE_S = 60.0, 300.0
+_READY_S, _DONE_S, _END_S = 60.0, 300.0, 30.0
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -45,6 +45,7 @@ class Run:
 
     Args:
         inputs: records of orders, clicks and inventory.
+        orders: those of them that are orders.
         records: with those of demand.
         published: records that it produced in all, the first part included.
         batches: micro-batches.
@@ -55,6 +56,7 @@ class Run:
     """
 
     inputs: int
+    orders: int
     records: int
     published: int
     batches: int
@@ -140,18 +142,27 @@ class Runner:
 
     @contextmanager
     def process(self, command: Sequence[str], checkout: Path) -> Iterator[subprocess.Popen[str]]:
-        """A process that is ended in any case; asked to first."""
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=checkout, env=self.environment, stdout=subprocess.PIPE, text=True
-        )
-        try:
-            yield process
-            process.terminate()
-            if process.wait(30):
-                raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-        finally:
-            process.kill()
-            process.wait()
+        """A process that is ended in any case; asked to first. What it says is shown where it failed."""
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=checkout,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+            try:
+                yield process
+                process.terminate()
+                if process.wait(_END_S):
+                    raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+            except Exception as error:
+                log.seek(0)
+                raise RuntimeError(f"{error}; its log ends with:\n{log.read()[-2_000:]}") from error
+            finally:
+                process.kill()
+                process.wait()
 
     def counters(self) -> dict[str, float]:
         """The worker's metrics, summed over all labels but the model."""
@@ -186,6 +197,7 @@ class Bench:
         self._reference, records = shop.reference(), shop.records()
         warm = int(len(records) * WARM)
         self._first, self._rest = records[:warm], records[warm:]
+        self._orders = sum(record.topic == ORDERS.name for record in self._rest)
 
     def worker(self, delivery: str, checkout: Path = _ROOT, keep: bool = False) -> tuple[Run, list[Produced]]:
         """A worker, and what it produced where that is to be kept."""
@@ -218,7 +230,7 @@ class Bench:
         scores = {n.split()[1]: v for n, v in grown.items() if n.startswith("tidecast_scores_total ")}
         published = int(after.get("tidecast_published_total", 0))
         records, batches = grown["tidecast_records_total"], grown["tidecast_batch_seconds_count"]
-        return Run(len(self._rest), records, published, batches, scores, cpu, start, wall_s)
+        return Run(len(self._rest), self._orders, records, published, batches, scores, cpu, start, wall_s)
 
     def floor(self, delivery: str, produced: list[Produced]) -> Run:
         """The floor under a worker that produced these records."""
@@ -236,7 +248,7 @@ class Bench:
                 cpu, wall_s = self._measure(process)
         demand = sum(record.topic == DEMAND.name for record in produced)
         records = len(self._rest) + round(demand * (1 - WARM))
-        return Run(len(self._rest), records, len(produced), 0, {}, cpu, start, wall_s)
+        return Run(len(self._rest), self._orders, records, len(produced), 0, {}, cpu, start, wall_s)
 
     def _measure(self, process: subprocess.Popen[str]) -> tuple[Cpu, float]:
         """CPU and seconds from the moment when all of the rest waits to that when it is done."""

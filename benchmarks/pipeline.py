@@ -68,7 +68,7 @@ def us(runs: list[Run], part: Callable[[Run], float]) -> float:
     return median(part(run) for run in runs) * 1e6
 
 
-def costs(found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, float]]:
+def costs(found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, Any]]:
     """Figures by process: the ratio is the median of those of each round."""
     floors = found[f"{delivery} floor"]
     out = {}
@@ -77,6 +77,7 @@ def costs(found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, flo
             continue
         out[name.removeprefix(f"{delivery} ")] = {
             "us_per_event": us(runs, lambda r: r.cpu.total / r.inputs),
+            "us_per_event_by_round": [r.cpu.total / r.inputs * 1e6 for r in runs],
             "us_per_record": us(runs, lambda r: r.cpu.total / r.records),
             "us_per_event_client_threads": us(runs, lambda r: r.cpu.client / r.inputs),
             "ratio_to_floor": median(r.cpu.total / f.cpu.total for r, f in zip(runs, floors, strict=True)),
@@ -86,7 +87,7 @@ def costs(found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, flo
     return out
 
 
-def cost_table(console: Console, found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, float]]:
+def cost_table(console: Console, found: dict[str, list[Run]], delivery: str) -> dict[str, dict[str, Any]]:
     """Prints the figures of one kind of delivery."""
     figures = costs(found, delivery)
     rounds = len(found[f"{delivery} floor"])
@@ -109,7 +110,7 @@ def cost_table(console: Console, found: dict[str, list[Run]], delivery: str) -> 
 
 def profile_table(console: Console, run: Run, profile: Profile) -> dict[str, float]:
     """Prints µs of CPU an event by stage."""
-    stages = {name: profile.seconds.get(name, 0.0) / run.inputs * 1e6 for name in (*STAGES, "encode", REST)}
+    stages = {name: profile.seconds.get(name, 0.0) / run.inputs * 1e6 for name in (*STAGES, REST)}
     own = sum(profile.entered.values()) * profile.entry_s / run.inputs * 1e6
     clients = run.cpu.client / run.inputs * 1e6
     table = _table(f"exactly once by stage: µs of CPU an event, one run with the stopwatch ({own:.2f} µs are its own)")
@@ -130,7 +131,7 @@ def _table(title: str) -> Table:
 
 def told(shop: Shop, run: Run) -> str:
     """The workload and what the worker made of it."""
-    scores = ", ".join(f"{name} {n / run.inputs * (CLICKS + 1):.2f}" for name, n in sorted(run.scores.items()))
+    scores = ", ".join(f"{name} {n / run.orders:.2f}" for name, n in sorted(run.scores.items()))
     return (
         f"workload (simulated): {shop.orders:,} orders of 1 to 5 lines by {shop.customers:,} customers, each after "
         f"{CLICKS} clicks; {shop.items:,} items at one location, counted and delivered weekly; {shop.offers} offers; "
@@ -155,6 +156,8 @@ def main() -> None:
     parser.add_argument("--no-profile", action="store_true", help="without the run by stage")
     Shop.add_to(parser)
     options = parser.parse_args()
+    if not Path("/proc/self/schedstat").exists():
+        parser.error("CPU time of the processes is read from /proc, which only Linux has")
     options.delivery = options.delivery or list(DELIVERIES)
     shop, console = Shop.of(options), Console(width=120)
     with LocalKafka() as kafka, Embedded(broker=False) as services, console.status("") as status:
