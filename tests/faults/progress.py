@@ -46,8 +46,10 @@ class Progress:
         """Whether all of the input and all `demand` that came of it is committed."""
         self._ask()
         self._read()
-        committed = all(self._committed.get(p, 0) >= end for p, end in self.ends(input_ends).items())
-        return committed and (self._missing <= 0 or time.monotonic() - self._heard > _QUIET_S)
+        if not all(self._committed.get(p, 0) >= end for p, end in self.ends(input_ends).items()):
+            self._heard = time.monotonic()  # what is not committed may bring more `demand` yet
+            return False
+        return self._missing <= 0 or time.monotonic() - self._heard > _QUIET_S
 
     def ends(self, input_ends: Mapping[Partition, int]) -> dict[Partition, int]:
         """The offset after the last record of every consumed partition."""
