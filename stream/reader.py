@@ -12,14 +12,21 @@ from stream.errors import UsageError
 from stream.settings import KafkaSettings
 from stream.source import Partition, client_config, judge
 
-#: What Apache Kafka answers of a topic that was made a moment ago.
+#: What Apache Kafka answers of a topic that was made a moment ago, and the client of a leader that died a moment ago.
 _SETTLING = (
+    KafkaError._DESTROY_BROKER,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
 )
 _SETTLE_S = 15.0
+
+
+def _unanswered(kafka: KafkaSettings, error: KafkaException) -> UsageError:
+    return UsageError(f"the broker at {kafka.bootstrap_servers} does not answer: {error.args[0].str()}")
 
 
 class TopicReader:
@@ -46,21 +53,24 @@ class TopicReader:
         self._ends: dict[Partition, int] = {}
         self._reached: dict[Partition, int] = {}
         self.positions: dict[Partition, int] = {}
-        metadata = self._consumer.list_topics(timeout=15)
+        try:
+            metadata = self._consumer.list_topics(timeout=15)
+        except KafkaException as error:
+            raise _unanswered(kafka, error) from error
         begin = []
         for topic in topics:
             if topic not in metadata.topics:
                 raise UsageError(f"there is no topic {topic!r}; make the topics with `tidecast topics create`")
             for partition in metadata.topics[topic].partitions:
                 at = TopicPartition(topic, partition)
-                low, high = self._watermarks(at)
+                low, high = self._watermarks(kafka, at)
                 self._ends[topic, partition] = high
                 self.positions[topic, partition] = high if from_end else low
                 begin.append(TopicPartition(topic, partition, high if from_end else OFFSET_BEGINNING))
         self._consumer.assign(begin)
 
-    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset and the end, waiting for the leader of a partition that was just made."""
+    def _watermarks(self, kafka: KafkaSettings, partition: TopicPartition) -> tuple[int, int]:
+        """The first offset and the end, waiting for the leader of a partition that was just made, or has just died."""
         deadline = time.monotonic() + _SETTLE_S
         while True:
             try:
@@ -68,7 +78,7 @@ class TopicReader:
                 return low, high
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
-                    raise
+                    raise _unanswered(kafka, error) from error
                 time.sleep(0.05)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:
