@@ -13,7 +13,7 @@ from random import Random
 from stream.demo.run import DATA
 from stream.eventlog import REFERENCE_TOPICS, LogRecord, read_records
 from stream.imports import build_event_log
-from tests.faults.poison import Wire, poison
+from tests.faults.poison import Wire, poison, reference_poison
 
 #: How many streams there are, and how many placed orders each is made of.
 VARIANTS, ORDERS = 3, 60
@@ -29,9 +29,9 @@ class Variant:
 
     Args:
         number: which.
-        reference: records of the catalog and the offers.
+        reference: records of the catalog and the offers, poison among them.
         events: records in the order in which they are produced.
-        poison: those of them that cannot be taken in.
+        poison: what cannot be taken in of all of them.
         lines: ids of the `demand` records that must come of it, once each.
         log: the same as an event log without poison and duplicates, to be folded without a broker.
     """
@@ -59,12 +59,14 @@ def make_variant(number: int, directory: Path, orders: int = ORDERS) -> Variant:
     random = Random(number)
     _disorder(events, random)
     clean = [Wire(r.topic, r.key, r.value) for r in events]
-    bad = poison(random, int(time.time() * 1000))
+    bad, strange = poison(random, int(time.time() * 1000)), reference_poison()
+    reference = [Wire(r.topic, r.key, r.value) for r in records if r.topic in REFERENCE_TOPICS]
+    middle = len(reference) // 2
     return Variant(
         number,
-        [Wire(r.topic, r.key, r.value) for r in records if r.topic in REFERENCE_TOPICS],
+        [*reference[:middle], *strange, *reference[middle:]],
         _mixed(clean, bad, random),
-        bad,
+        [*bad, *strange],
         frozenset(_lines(clean)),
         _write(clean, directory / f"variant-{orders}-{number}"),
     )

@@ -79,3 +79,12 @@ def poison(random: Random, now_ms: int) -> list[Wire]:
         Wire("orders", _CUSTOMER, None),
         Wire("demand", _ITEM, b"no order line"),
     ]
+
+
+def reference_poison() -> list[Wire]:
+    """Records of the catalog and the offers that cannot be taken in: every worker reads them, each gives one letter."""
+    return [
+        Wire("catalog", b"broken", b"{not json"),
+        Wire("catalog", b"85123A:2", b'{"type":"product","sku":"85123A:2","name":7}'),
+        Wire("offers", b"broken", b'{"type":"offer"}'),
+    ]

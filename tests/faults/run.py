@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 import traceback
 from collections import Counter
@@ -19,6 +20,9 @@ from tests.faults.plan import Plan
 from tests.faults.processes import Zygote
 from tests.faults.scene import Hang, Scene
 from tests.faults.traffic import produce_all
+
+#: How much is kept of a broker's log.
+_LOG_BYTES = 2_000_000
 
 
 @dataclass
@@ -74,8 +78,18 @@ def carry_out(
     except Exception as error:  # noqa: BLE001
         result.problems.append(Problem("crash", f"the suite: {error!r}\n{traceback.format_exc()}"))
     result.seconds = time.monotonic() - begun
+    if result.problems:
+        _keep_broker_logs(cluster, directory)
     (directory / "problems.txt").write_text("\n".join(f"{p.kind}: {p.what}" for p in result.problems))
     return result
+
+
+def _keep_broker_logs(cluster: LocalKafka, directory: Path) -> None:
+    """The end of what the brokers said: their own files go with them."""
+    for number in cluster.numbers:
+        with contextlib.suppress(OSError), cluster.log(number).open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - _LOG_BYTES, 0))
+            (directory / f"broker-{number}.log").write_bytes(log.read())
 
 
 def _play(scene: Scene, result: Result) -> None:
