@@ -10,14 +10,18 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
-from stream.source import Partition, client_config, judge
+from stream.source import Partition, SourceFailed, client_config, judge
 
-#: What Apache Kafka answers of a topic that was made a moment ago.
+#: What passes: what Apache Kafka answers of a topic that was made a moment ago.
 _SETTLING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
+    # And of one whose leader has just moved, or left.
+    KafkaError._DESTROY_BROKER,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
 )
 _SETTLE_S = 15.0
 
@@ -46,7 +50,10 @@ class TopicReader:
         self._ends: dict[Partition, int] = {}
         self._reached: dict[Partition, int] = {}
         self.positions: dict[Partition, int] = {}
-        metadata = self._consumer.list_topics(timeout=15)
+        try:
+            metadata = self._consumer.list_topics(timeout=15)
+        except KafkaException as error:
+            raise SourceFailed(f"the broker does not tell its topics: {error.args[0].str()}") from error
         begin = []
         for topic in topics:
             if topic not in metadata.topics:
@@ -68,7 +75,7 @@ class TopicReader:
                 return low, high
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
-                    raise
+                    raise SourceFailed(f"the broker does not tell where topics end: {error.args[0].str()}") from error
                 time.sleep(0.05)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:

@@ -71,7 +71,11 @@ def run(
     except StoreUnavailable as error:
         raise UsageError(f"the store at {without_password(stored.url)} does not take writes: {error}") from error
     metrics = Metrics()
-    worker = Worker(settings, models, store, metrics)
+    try:
+        worker = Worker(settings, models, store, metrics)
+    except (SinkFailed, SourceFailed) as error:
+        log.error("%s", error)
+        raise typer.Exit(1) from error
     if settings.metrics.port:
         probes = {"/healthz": worker.healthy, "/readyz": worker.ready}
         metrics.serve(settings.metrics.host, settings.metrics.port, probes)
