@@ -23,6 +23,7 @@ Needs Linux (/proc), Java 17 and Maven (deploy/kafka).
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,7 @@ def main() -> None:
     if not Path("/proc/self/schedstat").exists():
         parser.error("CPU time of the processes is read from /proc, which only Linux has")
     options.delivery = options.delivery or list(DELIVERIES)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left behind
     shop, console = Shop.of(options), Console(width=120)
     with LocalKafka() as kafka, Embedded(broker=False) as services, console.status("") as status:
         bench = Bench(Runner(kafka.bootstrap, services.store_url), shop)

@@ -109,13 +109,21 @@ def check_topics(have: Mapping[str, int]) -> None:
 
 _PROBE = "tidecast-probe"
 _PROBE_S = 20.0
+_NO_TRANSACTIONS = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
+
+
+def _undecided(why: str) -> UsageError:
+    return UsageError(
+        f"whether this broker can deliver exactly once could not be found out ({why}); start again when it is well, or "
+        "set worker.delivery"
+    )
 
 
 def hides_aborted(kafka: KafkaSettings) -> bool:
     """Whether the broker has transactions and hides the records of aborted ones, tried out on a topic of its own.
 
     Raises:
-        UsageError: the topic could not be made.
+        UsageError: the topic could not be made, or the broker does not answer: not to be taken for a no.
     """
     client, have = connect(kafka)
     if _PROBE not in have:
@@ -131,8 +139,12 @@ def hides_aborted(kafka: KafkaSettings) -> bool:
         deadline = time.monotonic() + _PROBE_S
         while marks[1] not in seen and time.monotonic() < deadline:
             seen += [m.value() for m in consumer.consume(10, 0.1) if m.error() is None]
-        return marks[1] in seen and marks[0] not in seen
+        if marks[0] not in seen and marks[1] not in seen:
+            raise _undecided(f"a committed record was not seen within {_PROBE_S:g} s")
+        return marks[0] not in seen
     except KafkaException as error:
+        if error.args[0].code() not in _NO_TRANSACTIONS:
+            raise _undecided(error.args[0].str()) from error
         log.info("the broker has no transactions: %s", error)
         return False
     finally:

@@ -142,7 +142,7 @@ def _orders(batch: Decoded, ids: IdCache) -> list[Feed]:
 def _clicks(batch: Decoded, ids: IdCache) -> list[Feed]:
     events = batch.events
     skus = [getattr(e, "sku", None) for e in events]
-    of_product = np.array([sku is not None for sku in skus])
+    of_product = np.array([sku is not None for sku in skus], np.bool_)
     products = np.zeros(len(events), np.uint64)
     products[of_product] = ids.ids(sku for sku in skus if sku is not None)
     rows = rows_of(

@@ -10,9 +10,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
-from stream.source import Partition, client_config, judge
+from stream.source import Partition, SourceFailed, client_config, judge
 
+<<<<<<< HEAD
 #: What Apache Kafka answers of a topic that was made a moment ago, and the client of a leader that died a moment ago.
+=======
+#: What passes: what Apache Kafka answers of a topic that was made a moment ago.
+>>>>>>> main
 _SETTLING = (
     KafkaError._DESTROY_BROKER,
     KafkaError._TIMED_OUT,
@@ -21,6 +25,10 @@ _SETTLING = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
+    # And of one whose leader has just moved, or left.
+    KafkaError._DESTROY_BROKER,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
 )
 _SETTLE_S = 15.0
 
@@ -56,7 +64,11 @@ class TopicReader:
         try:
             metadata = self._consumer.list_topics(timeout=15)
         except KafkaException as error:
+<<<<<<< HEAD
             raise _unanswered(kafka, error) from error
+=======
+            raise SourceFailed(f"the broker does not tell its topics: {error.args[0].str()}") from error
+>>>>>>> main
         begin = []
         for topic in topics:
             if topic not in metadata.topics:
@@ -78,7 +90,11 @@ class TopicReader:
                 return low, high
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+<<<<<<< HEAD
                     raise _unanswered(kafka, error) from error
+=======
+                    raise SourceFailed(f"the broker does not tell where topics end: {error.args[0].str()}") from error
+>>>>>>> main
                 time.sleep(0.05)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:

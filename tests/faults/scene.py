@@ -32,7 +32,7 @@ from tests.faults.traffic import Traffic
 
 _TURN_S = 0.005
 #: How long a run may wait for one thing.
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 class Hang(TimeoutError):
