@@ -12,15 +12,8 @@ from stream.errors import UsageError
 from stream.settings import KafkaSettings
 from stream.source import Partition, SourceFailed, client_config, judge
 
-<<<<<<< HEAD
-#: What Apache Kafka answers of a topic that was made a moment ago, and the client of a leader that died a moment ago.
-=======
 #: What passes: what Apache Kafka answers of a topic that was made a moment ago.
->>>>>>> main
 _SETTLING = (
-    KafkaError._DESTROY_BROKER,
-    KafkaError._TIMED_OUT,
-    KafkaError._TRANSPORT,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -31,10 +24,6 @@ _SETTLING = (
     KafkaError._TIMED_OUT,
 )
 _SETTLE_S = 15.0
-
-
-def _unanswered(kafka: KafkaSettings, error: KafkaException) -> UsageError:
-    return UsageError(f"the broker at {kafka.bootstrap_servers} does not answer: {error.args[0].str()}")
 
 
 class TopicReader:
@@ -64,25 +53,21 @@ class TopicReader:
         try:
             metadata = self._consumer.list_topics(timeout=15)
         except KafkaException as error:
-<<<<<<< HEAD
-            raise _unanswered(kafka, error) from error
-=======
             raise SourceFailed(f"the broker does not tell its topics: {error.args[0].str()}") from error
->>>>>>> main
         begin = []
         for topic in topics:
             if topic not in metadata.topics:
                 raise UsageError(f"there is no topic {topic!r}; make the topics with `tidecast topics create`")
             for partition in metadata.topics[topic].partitions:
                 at = TopicPartition(topic, partition)
-                low, high = self._watermarks(kafka, at)
+                low, high = self._watermarks(at)
                 self._ends[topic, partition] = high
                 self.positions[topic, partition] = high if from_end else low
                 begin.append(TopicPartition(topic, partition, high if from_end else OFFSET_BEGINNING))
         self._consumer.assign(begin)
 
-    def _watermarks(self, kafka: KafkaSettings, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset and the end, waiting for the leader of a partition that was just made, or has just died."""
+    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first offset and the end, waiting for the leader of a partition that was just made."""
         deadline = time.monotonic() + _SETTLE_S
         while True:
             try:
@@ -90,11 +75,7 @@ class TopicReader:
                 return low, high
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
-<<<<<<< HEAD
-                    raise _unanswered(kafka, error) from error
-=======
                     raise SourceFailed(f"the broker does not tell where topics end: {error.args[0].str()}") from error
->>>>>>> main
                 time.sleep(0.05)
 
     def poll(self, max_records: int = 10_000, max_wait_s: float = 0.0) -> list[Any]:

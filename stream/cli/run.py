@@ -73,11 +73,7 @@ def run(
     metrics = Metrics()
     try:
         worker = Worker(settings, models, store, metrics)
-<<<<<<< HEAD
-    except SinkFailed as error:
-=======
     except (SinkFailed, SourceFailed) as error:
->>>>>>> main
         log.error("%s", error)
         raise typer.Exit(1) from error
     if settings.metrics.port:
