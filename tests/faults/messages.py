@@ -30,6 +30,13 @@ class Exec(msgspec.Struct, frozen=True, tag=True):
     command: list[str]
 
 
+class Signal(msgspec.Struct, frozen=True, tag=True):
+    """Send a signal to a process, unless it has ended: its pid may be another's by then. There is no answer."""
+
+    pid: int
+    number: int
+
+
 class Started(msgspec.Struct, frozen=True, tag=True):
     """The answer to a request."""
 
@@ -44,5 +51,5 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     code: int = 0
 
 
-Request = Fork | Exec
+Request = Fork | Exec | Signal
 Notice = Started | Changed

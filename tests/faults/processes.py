@@ -17,7 +17,7 @@ from types import TracebackType
 import msgspec
 
 from stream.embedded import wait_for
-from tests.faults.messages import Changed, Exec, Fork, Notice, Started
+from tests.faults.messages import Changed, Exec, Fork, Notice, Signal, Started
 
 _DECODER: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 #: Kernels may have to be compiled.
@@ -89,12 +89,15 @@ class Process:
     Args:
         pid: of its own.
         log: the file that gets what it says.
+        line: the connection over which it was started.
         code: how it ended; None while it runs. Minus a number is a signal.
         stopped_at: since when SIGSTOP holds it (monotonic); None where it does not.
+        signals: that it was sent.
     """
 
     pid: int
     log: Path
+    line: Line
     code: int | None = None
     stopped_at: float | None = None
     signals: list[str] = field(default_factory=list)
@@ -110,11 +113,10 @@ class Process:
         return self.stopped_at is not None
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal; the pid is its own until the zygote has told of its end."""
+        """Sends a signal, if it runs."""
         if self.runs:
             self.signals.append(number.name)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+            self.line.signal(self.pid, number)
 
     def said(self) -> str:
         """Its log."""
@@ -145,6 +147,10 @@ class Line:
             self._receive(0.5, Path(request.log))
         return self._answers.pop()
 
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Has a signal sent to a process."""
+        self._socket.sendall(msgspec.json.encode(Signal(pid, number)) + b"\n")
+
     def hear(self, wait_s: float = 0.0) -> None:
         """Takes in what has become of processes."""
         self._receive(wait_s, None)
@@ -159,7 +165,7 @@ class Line:
         for notice in map(_DECODER.decode, lines):
             if isinstance(notice, Started):
                 assert log is not None
-                self._processes[notice.pid] = process = Process(notice.pid, log)
+                self._processes[notice.pid] = process = Process(notice.pid, log, self)
                 self._answers.append(process)
             else:
                 self._note(notice)

@@ -23,7 +23,7 @@ from typing import NoReturn
 import msgspec
 
 from tests.faults import child
-from tests.faults.messages import Changed, Exec, Fork, Request, Started
+from tests.faults.messages import Changed, Exec, Fork, Request, Signal, Started
 
 _DECODER: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _PR_SET_PDEATHSIG = 1
@@ -71,8 +71,12 @@ class _Server:
             self._forget(line)
             return
         *requests, self._unread[line] = (self._unread[line] + data).split(b"\n")
-        for request in requests:
-            pid = self._fork(_DECODER.decode(request))
+        for request in map(_DECODER.decode, requests):
+            if isinstance(request, Signal):
+                if request.pid in self._parent_of:
+                    os.kill(request.pid, request.number)
+                continue
+            pid = self._fork(request)
             self._parent_of[pid] = line
             _send(line, Started(pid))
 
