@@ -6,6 +6,7 @@ Costs one dict look-up an event.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -185,6 +186,12 @@ class EntityTable:
     def part(self, view: str, aggregation: str, slots: Slots, as_of_ms: Times) -> tuple[Any, State, Slots]:
         """An aggregation of a view with its state as of `as_of_ms`, and the slots in that state."""
         return self.views[view].part(self.records[view], aggregation, slots, as_of_ms)
+
+    def over(self, records: Mapping[str, NDArray[np.void]]) -> EntityTable:
+        """A table of the same views over copies of records, to read from: slot n is the n-th of each."""
+        other = copy.copy(self)
+        other.records = dict(records)
+        return other
 
     def raw(self, view: str, aggregation: str) -> State:
         """The state arrays of an aggregation as they are stored, whatever has expired."""

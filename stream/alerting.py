@@ -1,12 +1,13 @@
 """Alerting: looks at an item's alert after every single event of the item.
 
 Those positions are decided by the log alone. In a micro-batch most items have one event, whose position is the end of
-the batch, where the item is scored anyway; the events before the last one of an item are looked at while folding.
+the batch, where the item is scored anyway. For the others the fold keeps copies of the records (`stream.fold`), and all
+are looked at together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,23 @@ class Alerting:
     results: Results
 
     def passed(self, table: EntityTable, keys: Sequence[str], sources: Sequence[SourceOffset]) -> None:
-        """Items are as after an event that is not their last in the micro-batch."""
-        slots = table.slots_of(keys)
+        """Items as they were after each of their events but the last in the micro-batch, all in one go.
+
+        Args:
+            table: copies of their records; slot n is how the n-th was.
+            keys: the items, in the order of their events; one may come many times.
+            sources: the record after which each was so.
+        """
+        slots = np.arange(len(keys))
         as_of = as_of_ms(table, slots, self.scorer.views)
         p, on_hand = self.scorer.risk(table, keys, slots, as_of)
+        changed: list[int] = []
+        now: dict[str, Severity] = {}
         severities = self._severities(table, keys, slots, as_of, p, on_hand)
-        changed = [i for i, s in enumerate(severities) if s is not None and s != self._held(keys[i]).severity]
+        for i, (key, severity) in enumerate(zip(keys, severities, strict=True)):
+            if severity is not None and severity != (now.get(key) or self._held(key).severity):
+                changed.append(i)
+                now[key] = severity
         if not changed:
             return
         where = [[sources[i]] for i in changed]
@@ -134,7 +146,3 @@ def as_of_ms(table: EntityTable, slots: Slots, views: Sequence[str]) -> Times:
     """
     times: list[Any] = [table.records[view]["event_time_ms"][slots] for view in views]
     return np.asarray(np.maximum.reduce(times))
-
-
-#: Told of items and the records at which they are as after one of their events.
-Passed = Callable[[EntityTable, Sequence[str], Sequence[SourceOffset]], None]

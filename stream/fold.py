@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _ALERT = msgspec.json.Decoder(AlertState)
 
-#: Told of items, and of the records after which they are as they are now: all but the last of each in a micro-batch.
+#: Told of items as they were after each of their events but the last of a micro-batch: copies, keys and the records.
 Passed = Callable[[EntityTable, Sequence[str], Sequence[SourceOffset]], None]
 #: The guards of a load, given the entities that are loaded.
 Guarding = Callable[[Iterable[str]], Sequence[Guard]]
@@ -182,11 +182,15 @@ class State:
             lambda keys: ownership.guards(batch.next_offsets, {bucket_of(k, self.store.buckets) for k in keys}),
         )
         left = Counter(e for feeds in folded.feeds.values() for f in feeds if _is_of_items(f) for e in f.rows.entities)
-        watch = passed if left and max(left.values()) > 1 else None
+        copies = _Copies(left) if passed is not None and left and max(left.values()) > 1 else None
         for topic, feeds in folded.feeds.items():
             self._mark(topic, batch.topics[topic])
             for feed in feeds:
-                self._fold_feed(topic, feed, ownership, folded, watch if _is_of_items(feed) else None, left)
+                self._fold_feed(topic, feed, ownership, folded, copies if _is_of_items(feed) else None)
+        if passed is not None and copies is not None and copies.keys:
+            items = self.tables["item"]
+            records = {name: np.concatenate(parts) for name, parts in copies.records.items()}
+            passed(items.over(records), copies.keys, copies.sources)
         return folded
 
     def _mark(self, topic: str, decoded: Decoded) -> None:
@@ -204,8 +208,7 @@ class State:
         feed: Feed,
         ownership: Ownership,
         folded: Folded,
-        passed: Passed | None,
-        left: Counter[str],
+        copies: _Copies | None,
     ) -> None:
         n = len(feed.rows)
         if n == 0:
@@ -219,41 +222,78 @@ class State:
         if topic == "demand":
             self._metrics.duplicates.inc(n - int(keep.sum()))
         at = np.flatnonzero(keep)
-        if passed is not None and len(at) < n:
-            left.subtract(feed.rows.entities[i] for i in np.flatnonzero(~keep).tolist())
         rows = feed.rows if len(at) == n else feed.rows.take(at)
-        if passed is None:
-            self._apply(topic, rows)
+        table = self.tables[STREAMS[rows.stream][0]]
+        if copies is None:
+            self._count_late(topic, table.fold(rows))
         else:
-            for part in _one_event_an_item(rows):
-                some = rows.take(part)
-                self._apply(topic, some)
-                left.subtract(some.entities)
-                early = [i for i, e in zip(part.tolist(), some.entities, strict=True) if left[e] > 0]
-                if early:
-                    sources = [SourceOffset(topic, int(feed.partition[at[i]]), int(feed.offset[at[i]])) for i in early]
-                    passed(self.tables["item"], [rows.entities[i] for i in early], sources)
+            copies.left.subtract(feed.rows.entities)
+            self._count_late(topic, copies.fold(table, rows, topic, feed.partition[at], feed.offset[at]))
         for name, view in self.views.items():
             if view.stream == rows.stream:
                 folded.changed.setdefault(name, {}).update(dict.fromkeys(rows.entities))
 
-    def _apply(self, topic: str, rows: Rows) -> None:
-        for view_name, too_late in self.tables[STREAMS[rows.stream][0]].fold(rows).items():
+    def _count_late(self, topic: str, late: Mapping[str, int]) -> None:
+        for view_name, too_late in late.items():
             self._metrics.too_late.labels(topic, view_name).inc(too_late)
+
+
+@dataclass(slots=True)
+class _Copies:
+    """Items as they were after each of their events but the last of a micro-batch.
+
+    Args:
+        left: how many rows of each item are in feeds that have not been folded yet.
+    """
+
+    left: Counter[str]
+    keys: list[str] = field(default_factory=list)
+    sources: list[SourceOffset] = field(default_factory=list)
+    records: dict[str, list[NDArray[np.void]]] = field(default_factory=dict)
+
+    def fold(
+        self, table: EntityTable, rows: Rows, topic: str, partition: NDArray[np.int64], offset: NDArray[np.int64]
+    ) -> Counter[str]:
+        """Folds rows of one feed, one event an item at a time, and keeps copies in between.
+
+        Returns:
+            By view, how many rows came too late.
+        """
+        number, count = _numbered(rows.entities)
+        again = np.fromiter((self.left[e] > 0 for e in rows.entities), bool, len(rows))
+        early = again | (number + 1 < count)
+        slots, entities = table.slots_of(rows.entities), np.array(rows.entities, object)
+        views = [view for view in table.views.values() if view.stream == rows.stream]
+        late = Counter[str]()
+        order = np.argsort(number, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+            columns = {name: column[part] for name, column in rows.columns.items()}
+            some = Rows(rows.stream, entities[part].tolist(), columns)
+            for view in views:
+                if too_late := view.fold(table.records[view.name], slots[part], some):
+                    late[view.name] += too_late
+            kept = part[early[part]]
+            if len(kept):
+                self.keys += entities[kept].tolist()
+                at = zip(partition[kept].tolist(), offset[kept].tolist(), strict=True)
+                self.sources += [SourceOffset(topic, p, o) for p, o in at]
+                for name, records in table.records.items():
+                    self.records.setdefault(name, []).append(records[slots[kept]])
+        return late
 
 
 def _is_of_items(feed: Feed) -> bool:
     return STREAMS[feed.rows.stream][0] == "item"
 
 
-def _one_event_an_item(rows: Rows) -> Iterator[NDArray[np.intp]]:
-    """Cuts rows into parts in which no item comes twice; the rows of an item keep their order."""
-    part_of, seen = np.empty(len(rows), np.int64), Counter[str]()
-    for i, entity in enumerate(rows.entities):
-        part_of[i] = seen[entity]
+def _numbered(entities: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The how-many-th row of its entity each row is, from 0, and how many there are; int64 of shape (n,) each."""
+    seen = Counter[str]()
+    number = np.empty(len(entities), np.int64)
+    for i, entity in enumerate(entities):
+        number[i] = seen[entity]
         seen[entity] += 1
-    for part in range(max(seen.values(), default=0)):
-        yield np.flatnonzero(part_of == part)
+    return number, np.fromiter((seen[e] for e in entities), np.int64, len(entities))
 
 
 def touched(folded: Folded, entity: str) -> dict[str, None]:
