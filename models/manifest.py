@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-#: The graph contract of each task: input and output names with their shapes (n rows; b customers; c candidates).
+#: The graph contract of each task: input and output names with their shapes (n rows; b customers; c candidates;
+#: p products that occur in the customers' sequences, each once, and the place of each element among them).
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
         {"features": "float32[n, features]"},
@@ -32,7 +33,8 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "next_best_offer": (
         {
             "features": "float32[b, features]",
-            "words": "int64[b, 32, 8]",
+            "words": "int64[p, 8]",
+            "place": "int64[b, 32]",
             "age_days": "float32[b, 32]",
             "viewed": "float32[b, 32]",
             "offer_words": "int64[c, 8]",

@@ -28,7 +28,7 @@ _BROKEN = (
 #: an aligned address.)
 _STEP = 16
 #: Larger batches are run in parts: their intermediate results would not fit the processor's caches.
-_MOST = 256
+MOST_ROWS = 256
 
 
 def padded_size(n: int) -> int:
@@ -83,7 +83,7 @@ class Session:
         Returns:
             An array an output, first axis of length `rows`.
         """
-        parts = [self._part(feeds, at, min(at + _MOST, rows), shared) for at in range(0, max(rows, 1), _MOST)]
+        parts = [self._part(feeds, at, min(at + MOST_ROWS, rows), shared) for at in range(0, max(rows, 1), MOST_ROWS)]
         joined = parts[0] if len(parts) == 1 else [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
         return dict(zip(self.outputs, joined, strict=True))
 

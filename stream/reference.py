@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.aggregations.base import kernel
 from features.ids import IdCache
 from features.text import WORDS, word_ids
 from stream.decode import RecordLike
@@ -34,8 +36,8 @@ class Reference:
         self._product = msgspec.json.Decoder(Product)
         self._offer = msgspec.json.Decoder(Offer)
         self._stale = True
-        self._sorted_ids = np.empty(0, np.uint64)
         self._words = np.zeros((1, WORDS), np.int64)
+        self._table, self._row = _table_of(np.empty(0, np.uint64))
         self._rows: dict[str, NDArray[np.int64]] = {}
 
     def apply(self, record: RecordLike) -> None:
@@ -81,17 +83,56 @@ class Reference:
 
     def words(self, products: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Word ids of products by their ids, int64 of shape (*products.shape, 8); zeros for unknown ones."""
+        row = self._rows_of(products)
+        return self._words[row]
+
+    def names(self, products: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Word ids of the products that occur, each once, and which of them each product is.
+
+        Returns:
+            int64 of shape (p, 8), and int64 of the shape of `products`; unknown ones are a row of zeros.
+        """
+        row = self._rows_of(products)
+        occurs = np.zeros(len(self._words), np.bool_)
+        occurs[row] = True
+        return self._words[occurs], (np.cumsum(occurs) - 1)[row]
+
+    def _rows_of(self, products: NDArray[np.uint64]) -> NDArray[np.int64]:
         if self._stale:
             self._index()
-        at = np.searchsorted(self._sorted_ids, products)
-        at = np.minimum(at, len(self._sorted_ids) - 1)
-        known = (self._sorted_ids[at] == products) if len(self._sorted_ids) else np.zeros(products.shape, bool)
-        return np.asarray(np.where(known[..., None], self._words[at], 0))
+        row = np.empty(products.size, np.int64)
+        _find(self._table, self._row, products.ravel(), row)
+        return row.reshape(products.shape)
 
     def _index(self) -> None:
+        """Rows are in the order of ids, so that a graph adds up the same numbers in the same order in every worker."""
         ids = np.array([self.ids.id(sku) for sku in self.products], np.uint64)
         order = np.argsort(ids)
         rows = [self._rows[sku] for sku in self.products]
-        self._sorted_ids = ids[order]
-        self._words = np.stack(rows)[order] if rows else np.zeros((1, WORDS), np.int64)
+        self._words = np.stack([np.zeros(WORDS, np.int64), *(rows[i] for i in order.tolist())])
+        self._table, self._row = _table_of(ids[order])
         self._stale = False
+
+
+@kernel
+def _find(table: Any, row: Any, ids: Any, out: Any) -> None:
+    """out[i]: the row of ids[i], 0 where it is not in the table. Half of the places at least are free (0)."""
+    mask = np.uint64(table.shape[0] - 1)
+    one = np.uint64(1)
+    for i in range(ids.shape[0]):
+        at = ids[i] & mask
+        while table[at] != 0 and table[at] != ids[i]:
+            at = (at + one) & mask
+        out[i] = row[at] if ids[i] != 0 else 0
+
+
+def _table_of(ids: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Ids (which are hashes) where they are looked for first, or behind; and the row of each, counted from 1."""
+    size = 1 << (2 * len(ids) + 1).bit_length()
+    table, row = np.zeros(size, np.uint64), np.zeros(size, np.int64)
+    for number, product in enumerate(ids.tolist(), 1):
+        at = product & (size - 1)
+        while table[at]:
+            at = (at + 1) & (size - 1)
+        table[at], row[at] = product, number
+    return table, row

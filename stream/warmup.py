@@ -9,12 +9,14 @@ import numpy as np
 
 from features.discovery import views_of
 from features.duplicates import Seen, event_ids
+from features.ids import IdCache
 from features.rows import STREAMS, rows_of
 from features.table import EntityTable
 from features.vectors.next_best_offer import offer_rows
 from features.vectors.reorder import reorder_rows
 from features.vectors.stockout import stockout_rows
 from stream.ownership import fresh_positions
+from stream.reference import Reference
 from stream.scorers import reasons
 
 
@@ -34,6 +36,7 @@ def warm_up() -> None:
     offer_rows(customers, customers.slots_of(["warm:up"]), as_of)
     stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
     reasons.warm_up()
+    Reference(IdCache()).words(np.zeros(1, np.uint64))
     one = np.zeros(1, np.int64)
     Seen(horizon=1).take_in_all(event_ids(["warm:up"]), one, folded_to=0)
     fresh_positions(one, one, one, np.full((1, 1), -1, np.int64))

@@ -111,17 +111,23 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         out = self.numbers(self.inputs(features))
         return out[:, :-1], out[:, -1]
 
-    def logits(self, features: Any, words: Any, age_days: Any, viewed: Any, offer_words: Any, price: Any) -> Any:
-        """Uncalibrated log-odds (b, c), and the pieces that reasons are made of."""
+    def logits(
+        self, features: Any, words: Any, place: Any, age_days: Any, viewed: Any, offer_words: Any, price: Any
+    ) -> Any:
+        """Uncalibrated log-odds (b, c), and the pieces that reasons are made of.
+
+        `words` (p, 8) are those of the products in the sequences, `place` (b, 32) which of them each element is: a name
+        is looked up once, however many customers have it.
+        """
         offer, alone = self.offers(offer_words, price)
-        vector = self.to_user(self.names(words)[0])
+        vector = self.to_user(self.names(words)[0])[place]
         like, same = self.weights(age_days, viewed)
         mind, level = self.user(features)
-        taste = (like[:, :, None] * vector).sum(dim=1) + mind
+        taste = (like[:, None, :] @ vector)[:, 0] + mind
         total = taste @ offer.T + alone + level[:, None] + self.bias
-        keys, offer_keys = self.names.key(words), self.names.key(offer_words)
+        keys, offer_keys = self.names.key(words)[place], self.names.key(offer_words)
         same = same * (keys > 0).to(same.dtype)
-        for at in range(words.shape[1]):
+        for at in range(place.shape[1]):
             total = total + (keys[:, at, None] == offer_keys).to(total.dtype) * same[:, at, None]
         return total, (offer, alone, vector, like, same, mind, level, keys, offer_keys)
 
@@ -131,10 +137,18 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return float((self.scale * (self.bias + self.offer_centre + self.number_centre) + self.shift).detach())
 
     def forward(
-        self, features: Any, words: Any, age_days: Any, viewed: Any, offer_words: Any, offer_numbers: Any, eligible: Any
+        self,
+        features: Any,
+        words: Any,
+        place: Any,
+        age_days: Any,
+        viewed: Any,
+        offer_words: Any,
+        offer_numbers: Any,
+        eligible: Any,
     ) -> Any:
         """The graph: see `models.manifest.TASKS`."""
-        logits, pieces = self.logits(features, words, age_days, viewed, offer_words, offer_numbers[:, 0])
+        logits, pieces = self.logits(features, words, place, age_days, viewed, offer_words, offer_numbers[:, 0])
         probability = torch.sigmoid(self.scale * logits + self.shift)
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)

@@ -29,7 +29,7 @@ class NextBestOffer(Task):
 
     name = "next-best-offer"
     task = "next_best_offer"
-    shared = frozenset({"offer_words", "offer_numbers"})
+    shared = frozenset({"words", "offer_words", "offer_numbers"})
     epochs = 6
     simulated = ("none in training; live views and offers of the demo are simulated",)
 
@@ -153,11 +153,12 @@ class NextBestOffer(Task):
         words, price = arrays["product_words"][offers], arrays["product_price"][offers]
         discount = rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
-        features, sequence, age, viewed = (part.numpy() for part in _customers(arrays, pick))
+        features, names, place, age, viewed = (part.numpy() for part in _customers(arrays, pick))
         eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)
         return {
             "features": features,
-            "words": sequence,
+            "words": names,
+            "place": place,
             "age_days": age,
             "viewed": viewed,
             "offer_words": words,
@@ -213,11 +214,14 @@ class Targets:
         return label
 
 
-def _customers(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any, Any]:
+def _customers(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any, Any, Any]:
+    # The last row is that of no product, -1.
     words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
-    parts = arrays["features"][rows], words[arrays["product"][rows]], arrays["age_days"][rows], arrays["viewed"][rows]
-    a, b, c, d = (torch.from_numpy(part) for part in parts)
-    return a, b, c, d
+    held, place = np.unique(arrays["product"][rows], return_inverse=True)
+    place = place.reshape(arrays["product"][rows].shape).astype(np.int64)
+    parts = arrays["features"][rows], words[held], place, arrays["age_days"][rows], arrays["viewed"][rows]
+    a, b, c, d, e = (torch.from_numpy(part) for part in parts)
+    return a, b, c, d, e
 
 
 def _offers(arrays: Arrays, products: Any) -> tuple[Any, Any]:

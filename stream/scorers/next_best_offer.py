@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.aggregations.base import Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
+from models.session import MOST_ROWS
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
 from stream.scorers.base import Names, Scored, Scorer, Touched
 from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
@@ -21,7 +22,7 @@ from stream.topology import NEXT_BEST_OFFERS
 _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
 _ORDERS = list(FEATURES).index("customer_orders")
-_SHARED = frozenset({"offer_words", "offer_numbers"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers"})
 #: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
 _CUSTOMER, _OFFER = 2, 3
 
@@ -93,16 +94,28 @@ class NextBestOfferScorer(Scorer):
             np.float32,
         )
         mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
+        parts = [
+            self._part(rows, slice(at, at + MOST_ROWS), self.reference.words(ids), numbers, mask)
+            for at in range(0, len(mask), MOST_ROWS)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _part(
+        self, rows: OfferRows, at: slice, words: NDArray[Any], numbers: NDArray[Any], mask: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """The outputs of some customers: as many as a session runs at once, so that names are looked up once."""
+        names, place = self.reference.names(rows.product[at])
         feeds: dict[str, NDArray[Any]] = {
-            "features": rows.features,
-            "words": self.reference.words(rows.product),
-            "age_days": rows.age_days,
-            "viewed": rows.viewed,
-            "offer_words": self.reference.words(ids),
+            "features": rows.features[at],
+            "words": names,
+            "place": place,
+            "age_days": rows.age_days[at],
+            "viewed": rows.viewed[at],
+            "offer_words": words,
             "offer_numbers": numbers,
-            "eligible": mask,
+            "eligible": mask[at],
         }
-        return self.model.session.run(feeds, len(rows.product), shared=_SHARED)
+        return self.model.session.run(feeds, len(place), shared=_SHARED)
 
     def _price(self, offer: Offer) -> float:
         product = self.reference.products.get(offer.sku)

@@ -65,6 +65,24 @@ def test_words_of_products_and_zeros_for_unknown_ones(reference: Reference) -> N
     assert not words[1, 0].any()
 
 
+def test_each_product_that_occurs_has_its_words_once(reference: Reference) -> None:
+    for sku, name in (("A", "Red bowl"), ("B", "Mug"), ("C", "Tin")):
+        reference.apply(message("catalog", sku, product(sku, name)))
+    products = np.array([ids("B", "missing", "B"), [np.uint64(0), *ids("A", "B")]], np.uint64)
+    words, place = reference.names(products)
+    assert len(words) == 3, "A, B, and all that is not known"
+    np.testing.assert_array_equal(words[place], reference.words(products))
+
+
+def test_many_products_are_found_wherever_their_ids_fall(reference: Reference) -> None:
+    skus = [f"P{i}" for i in range(3_000)]
+    for sku in skus:
+        reference.apply(message("catalog", sku, product(sku, f"thing {sku}")))
+    words = reference.words(ids(*skus, *(f"Q{i}" for i in range(500))))
+    assert words[:3_000].tolist() == [word_ids(f"thing {sku}").tolist() for sku in skus]
+    assert not words[3_000:].any()
+
+
 def test_an_empty_catalog_knows_no_words(reference: Reference) -> None:
     assert not reference.words(ids("A", "B")).any()
     assert reference.words(np.zeros((0, 3), np.uint64)).shape == (0, 3, WORDS)

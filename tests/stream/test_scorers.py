@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from features.store import MemoryStore
+from features.text import word_ids
 from features.vectors.next_best_offer import FEATURES as OFFER_FEATURES
 from features.vectors.reorder import FEATURES as REORDER_FEATURES
 from features.vectors.stockout import FEATURES as STOCKOUT_FEATURES
@@ -310,7 +311,10 @@ def test_offers_are_ranked_as_the_model_says_with_reasons_by_product() -> None:
         ("customer", 1.0, 0.02),
     ]
     assert feeds["features"].shape == (1, len(OFFER_FEATURES))
-    assert feeds["words"].shape == (1, 32, 8)
+    bought, *_ = feeds["place"][0].tolist()
+    assert feeds["words"][bought].tolist() == word_ids("Red bowl").tolist()
+    assert feeds["place"].shape == (1, 32)
+    assert len(feeds["words"]) == 2, "A, and all that the catalog does not know"
     assert feeds["offer_words"].shape == (5, 8), "padded to the length of the list"
     assert feeds["eligible"].tolist() == [[1, 1, 0, 0, 0]]
 
