@@ -206,9 +206,7 @@ class Commit:
     ) -> None:
         ids = self._state.ids
         records = [*self._changed(folded), *self._results(results)]
-        buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
-        for record in records:
-            buckets[bucket_of(record.entity, self._store.buckets)].append(record)
+        buckets = [records] if self._store.buckets == 1 else self._spread(records)
         entries: list[list[Entry]] = [[] for _ in buckets]
         for entry in results.entries:
             entries[bucket_of(entry.entity, self._store.buckets)].append(entry)
@@ -230,6 +228,12 @@ class Commit:
         self._steadily(lambda: self._store.commit(writes))
         for write in writes:
             self._ownership.moved(write.fences, write.bucket)
+
+    def _spread(self, records: Sequence[Record]) -> list[list[Record]]:
+        buckets: list[list[Record]] = [[] for _ in range(self._store.buckets)]
+        for record in records:
+            buckets[bucket_of(record.entity, self._store.buckets)].append(record)
+        return buckets
 
     def _changed(self, folded: Folded) -> list[Record]:
         out = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import xxhash
 
 
@@ -69,8 +70,7 @@ class FenceMove:
     clock: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A key's value and how long it lives. `kind` is `f` (features), `s` (latest score), `a` (alert state) or `d`
     (dead letters of reference data that have been published)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from features.store.base import bucket_of
+from features.store.base import Record, bucket_of
 
 
 class Keys:
@@ -36,6 +36,11 @@ class Keys:
             begin = begins[0]
             return [begin + entity for entity in entities]
         return [begins[bucket_of(entity, self._buckets)] + entity for entity in entities]
+
+    def of_bucket(self, bucket: int, records: Sequence[Record]) -> list[str]:
+        """Of records that are all of one bucket."""
+        prefix = self._prefixes[bucket]
+        return [f"{prefix}{record.kind}:{record.name}:{record.entity}" for record in records]
 
     def fence(self, topic: str, partition: int, bucket: int) -> tuple[str, str]:
         """Of a fence, and of its ring of seen events."""

@@ -171,9 +171,8 @@ class RedisStore(Store):
         for move in write.fences:
             names += self._keys.fence(move.topic, move.partition, write.bucket)
             args += _fence_args(move)
-        for record in write.records:
-            names.append(self._keys.record(record.kind, record.name, record.entity))
-            args += (record.value, record.ttl_ms)
+        names += self._keys.of_bucket(write.bucket, write.records)
+        args += [part for record in write.records for part in (record.value, record.ttl_ms)]
         indexes = {name: number for number, name in enumerate(dict.fromkeys(e.name for e in write.entries), 1)}
         names += [self._keys.index(name, write.bucket) for name in indexes]
         for name, entity, rank in write.entries:
