@@ -205,5 +205,9 @@ class EntityTable:
     def pack(self, view: str, slots: Slots) -> list[bytes]:
         """The packed records at `slots`, ready for the store."""
         size = self.views[view].dtype.itemsize
-        raw = self.records[view].view(np.uint8).reshape(-1, size)[slots].tobytes()
+        raw = self.raw_bytes(view)[slots].tobytes()
         return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    def raw_bytes(self, view: str) -> NDArray[np.uint8]:
+        """The packed records of a view, uint8 of shape (slots, size): no copy."""
+        return self.records[view].view(np.uint8).reshape(-1, self.views[view].dtype.itemsize)

@@ -195,7 +195,12 @@ class View:
         raise KeyError(f"view {self.name!r} has no aggregation {name!r}")
 
     def _state(self, records: NDArray[np.void], aggregation: Aggregation) -> State:
-        return {f.name: records[f"{aggregation.name}.{f.name}"] for f in aggregation.fields()}
+        return {name: records[packed] for name, packed in self._packed_as[aggregation.name]}
+
+    @functools.cached_property
+    def _packed_as(self) -> dict[str, list[tuple[str, str]]]:
+        """By aggregation, its fields and what they are called in the packed record."""
+        return {a.name: [(f.name, f"{a.name}.{f.name}") for f in a.fields()] for a in self.aggregations}
 
     def fold(self, records: NDArray[np.void], slots: Slots, rows: Rows) -> int:
         """Applies rows in order to the records at `slots` (int64 of shape (n,)), in place.

@@ -188,9 +188,7 @@ class State:
             for feed in feeds:
                 self._fold_feed(topic, feed, ownership, folded, copies if _is_of_items(feed) else None)
         if passed is not None and copies is not None and copies.keys:
-            items = self.tables["item"]
-            records = {name: np.concatenate(parts) for name, parts in copies.records.items()}
-            passed(items.over(records), copies.keys, copies.sources)
+            passed(copies.table(self.tables["item"]), copies.keys, copies.sources)
         return folded
 
     def _mark(self, topic: str, decoded: Decoded) -> None:
@@ -249,7 +247,14 @@ class _Copies:
     left: Counter[str]
     keys: list[str] = field(default_factory=list)
     sources: list[SourceOffset] = field(default_factory=list)
-    records: dict[str, list[NDArray[np.void]]] = field(default_factory=dict)
+    #: Their bytes, uint8 of shape (copies, size) each: NumPy joins structs field by field, and bytes at once.
+    records: dict[str, list[NDArray[np.uint8]]] = field(default_factory=dict)
+
+    def table(self, items: EntityTable) -> EntityTable:
+        """The copies, in the order of `keys`."""
+        return items.over(
+            {name: np.concatenate(parts).view(items.views[name].dtype).ravel() for name, parts in self.records.items()}
+        )
 
     def fold(
         self, table: EntityTable, rows: Rows, topic: str, partition: NDArray[np.int64], offset: NDArray[np.int64]
@@ -277,8 +282,8 @@ class _Copies:
                 self.keys += entities[kept].tolist()
                 at = zip(partition[kept].tolist(), offset[kept].tolist(), strict=True)
                 self.sources += [SourceOffset(topic, p, o) for p, o in at]
-                for name, records in table.records.items():
-                    self.records.setdefault(name, []).append(records[slots[kept]])
+                for name in table.views:
+                    self.records.setdefault(name, []).append(table.raw_bytes(name)[slots[kept]])
         return late
 
 
