@@ -89,6 +89,9 @@ class WorkerSettings(_Section):
         int, Field(ge=60_000, description="scores that have aged are renewed at multiples of it, in event time")
     ] = 86_400_000
     max_entities: Annotated[int, Field(ge=1, description="entities of each kind kept in memory")] = 200_000
+    hung_after_s: Annotated[
+        float, Field(ge=60, description="a worker whose loop has not turned for so long ends itself")
+    ] = 300.0
     shutdown_grace_s: Annotated[float, Field(gt=0, description="time to finish after SIGTERM")] = 20.0
 
 

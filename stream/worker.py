@@ -129,6 +129,10 @@ class Worker:
         """Whether the loop has turned lately; a worker that waits for its store is well, one that hangs is not."""
         return time.monotonic() - self._turned < _STUCK_S
 
+    def hung(self) -> bool:
+        """Whether the loop has not turned for so long that it never will."""
+        return time.monotonic() - self._turned > self._settings.worker.hung_after_s
+
     def ready(self) -> bool:
         """Whether it has partitions to work on."""
         return bool(self._ownership.owned)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from stream.worker import Worker
 
 log = logging.getLogger("tidecast")
+
+_HUNG_TIMES = 2
 
 
 def run(
@@ -88,6 +93,7 @@ def run(
         without_password(stored.url),
         server,
     )
+    threading.Thread(target=_watch, args=(worker,), daemon=True).start()
     try:
         worker.run()
     except Superseded as error:
@@ -122,6 +128,20 @@ def _with_delivery(settings: Settings) -> Settings:
         log.warning("the broker shows records of aborted transactions: delivery is at least once")
     chosen = {"delivery": "exactly_once" if isolated else "at_least_once"}
     return settings.model_copy(update={"worker": settings.worker.model_copy(update=chosen)})
+
+
+def _watch(worker: Worker, every_s: float = 5.0) -> None:
+    """Ends a process that hangs and says where, so that it is started anew and others take its partitions over.
+
+    Twice in a row: a process that was stopped and goes on looks as if it hung, once.
+    """
+    hung = 0
+    while hung < _HUNG_TIMES:
+        time.sleep(every_s)
+        hung = hung + 1 if worker.hung() else 0
+    log.error("the worker hangs (worker.hung_after_s): its threads are where the lines below say; ending")
+    faulthandler.dump_traceback(sys.stderr)
+    os._exit(1)
 
 
 def _stop(worker: Worker, grace_s: float) -> None:

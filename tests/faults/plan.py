@@ -63,6 +63,11 @@ class Plan:
         return " ".join(["python -m tests.faults --replay", str(self.seed), *flags])
 
     @property
+    def ages(self) -> bool:
+        """Whether scores age, and ticks make them anew. By the input, since runs of one input are compared."""
+        return self.variant == VARIANTS - 1
+
+    @property
     def brokers(self) -> int:
         """How many it needs."""
         return max((fault.brokers for _, fault in self.faults), default=1)

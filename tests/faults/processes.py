@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ class Zygote:
     def __init__(self, directory: Path) -> None:
         self.log = directory / "zygote.log"
         # The path of a socket may have 107 bytes, and directories of tests are deep.
-        self._path = f"/tmp/tidecast-zygote-{os.getpid()}-{id(self):x}"
+        self._path = str(Path(tempfile.gettempdir()) / f"tidecast-zygote-{os.getpid()}-{id(self):x}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Zygote:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from features.aggregations.base import DAY_MS
 from features.store import StoreUnavailable
 from features.store.redis import RedisStore
 from stream.localkafka import LocalKafka
@@ -31,6 +32,8 @@ from tests.faults.timeouts import SESSION_S, STORE_S, TRANSACTION_S
 from tests.faults.traffic import Traffic
 
 _TURN_S = 0.005
+#: Of event time: the input has some hours.
+_TICK_MS = 1_800_000
 #: How long a run may wait for one thing.
 PATIENCE_S = 60.0
 
@@ -84,6 +87,9 @@ class Scene(contextlib.ExitStack):
             "WORKER__COMMIT_INTERVAL_MS": str(plan.commit_interval_ms),
             "FEATURE_LOG__SHARE": "0.1",
         }
+        if plan.ages:
+            ours["WORKER__RESCORE_TICK_MS"] = str(_TICK_MS)
+            ours["MODELS__RESCORE_AFTER_DAYS"] = json.dumps({"reorder": _TICK_MS / DAY_MS})
         if len(PROTOCOLS) > 1:
             ours["KAFKA__GROUP_PROTOCOL"] = plan.protocol
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDECAST_")}

@@ -6,6 +6,7 @@ All runs are made at once, several at a time, by the first test that asks; each 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,14 @@ def test_undisturbed_runs_have_nothing_wrong_and_end_as_their_logs_fold(suite: S
         assert not reference.problems, why(reference)
         assert reference.outcome is not None
         assert differing(reference.outcome.features, folded_from_log(suite.variants[variant].log)) == {}
+
+
+def test_scores_age_in_some_runs(suite: Suite) -> None:
+    for result in suite.references.values():
+        assert result.outcome is not None
+        scores = [json.loads(s.value or b"{}") for s in result.outcome.records["reorder-scores"]]
+        aged = [s for s in scores if s["as_of_ms"] > max(s["feature_time_ms"].values())]
+        assert len(aged) > 20 if result.plan.ages else not aged
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
