@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Tick, Write
+from features.store import Fence, FenceConflict, Record, Store, StoreUnavailable, Write
 from features.store.base import bucket_of
 from models.registry import Model
 from stream.commit import SCORE_TTL_MS, Commit
@@ -31,8 +31,9 @@ from stream.score import Scoring
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import CommitRefused
+from stream.tenure import Superseded
+from stream.ticks import Ticks
 from stream.topology import DEAD_LETTERS
-from stream.worker import Superseded
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class FaustWorker:
             int(settings.store.expiry_grace_s * 1000),
         )
         self._unread: deque[RecordLike] = deque()
-        self._ticked: dict[Partition, int] = {}
+        self._ticks = Ticks(store, self._state.watermarks, self._ownership)
         self._generation: int | None = None
         self._leaving = threading.Event()
 
@@ -163,7 +164,7 @@ class FaustWorker:
         """
         try:
             self._commit.commit(commit_offsets)
-            self._tick()
+            self._ticks.write()
         except CommitRefused as error:
             # Kept for the next time, so that a quiet partition does not stay behind; a revoke forgets them.
             log.warning("offsets were not committed, trying again: %s", error)
@@ -192,7 +193,7 @@ class FaustWorker:
         self._state.forget()
         self._state.ids.save_again()
         self._ownership.erasures.clear()
-        self._ticked.clear()
+        self._ticks.forget()
         for partition, owned in list(self._ownership.owned.items()):
             fences = self._patiently(functools.partial(self._store.fences, *partition))
             if max(f.epoch for f in fences) > max(owned.epochs):
@@ -216,18 +217,6 @@ class FaustWorker:
                     raise
                 if self._leaving.wait(_RETRY_S):
                     raise GaveUp(str(error)) from error
-
-    def _tick(self) -> None:
-        """Tells readers of the store how far event time has come; without a store they will hear of it later."""
-        newest = self._state.watermarks.newest
-        moved = {p: t for p, t in newest.items() if p in self._ownership.owned and self._ticked.get(p) != t}
-        if moved:
-            wall_ms = int(time.time() * 1000)
-            try:
-                self._store.tick({f"{topic}:{p}": Tick(t, wall_ms) for (topic, p), t in moved.items()})
-                self._ticked |= moved
-            except StoreUnavailable as error:
-                log.warning("the clock was not written: %s", error)
 
     def _refer(self, record: RecordLike) -> None:
         """What cannot be taken in becomes a dead letter once, though every worker reads it."""

@@ -50,7 +50,8 @@ def run(
     from stream.score import load_models
     from stream.sink import SinkFailed
     from stream.source import SourceFailed
-    from stream.worker import Superseded, Worker
+    from stream.tenure import Superseded
+    from stream.worker import Worker
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"

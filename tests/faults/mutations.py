@@ -74,7 +74,6 @@ def commit_before_write() -> None:
     process = Worker._process
 
     def commit_first(self: Worker, records: list[Any]) -> None:
-        assert self._source is not None
         self._source.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
         process(self, records)
 
@@ -105,7 +104,6 @@ def offsets_outside_the_transaction() -> None:
     """Offsets are committed by themselves, after the transaction."""
 
     def commit_apart(self: Worker, offsets: dict[tuple[str, int], int]) -> None:
-        assert self._source is not None
         self._sink.commit({}, self._source.group_metadata)  # type: ignore[attr-defined]
         failpoints.reach("committed")
         self._source.commit(offsets)

@@ -19,7 +19,7 @@ from stream.reader import TopicReader
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import CommitRefused
-from stream.worker import Superseded
+from stream.tenure import Superseded
 from tests.stream.build import Message, RecordingSink, click, fake_models, features_in, message, metric, order
 
 NOTHING: dict[Partition, int | None] = {("orders", 0): None, ("clicks", 0): None}
