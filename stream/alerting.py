@@ -125,18 +125,32 @@ class Alerting:
         return None
 
     def _restate(self, key: str, score: StockoutScore, touches: list[Touch]) -> None:
-        """After a crash between steps 4 and 6 the store knows of a change, and the topic may not: once is enough."""
+        """After a crash between steps 4 and 6 the store knows of a change, and the topic may not: once is enough.
+
+        Stated again when the record of the change comes again, so that it goes out with the offset that says so: with
+        records of another topic it would be committed while K of this one stays, and come a third time.
+        """
         state = self._held(key)
         if state.at is None or score.p_stockout is None or key in self.ownership.stated:
             return
         bucket = bucket_of(key, self.ownership.buckets)
-        if self.ownership.between(state.at.topic, state.at.partition, state.at.offset, bucket):
+        if _has_come(state.at, touches) and self.ownership.between(
+            state.at.topic, state.at.partition, state.at.offset, bucket
+        ):
             self.ownership.stated.add(key)
             self._publish(key, state, score, touches)
 
     def _publish(self, key: str, state: AlertState, score: StockoutScore, touches: list[Touch]) -> None:
         headers = headers_of("supply", key, touches, score.as_of_ms, self.traces)
         self.results.publish(SUPPLY_ALERTS.name, key, alert_of(state, score), headers)
+
+
+def _has_come(at: SourceOffset, touches: Sequence[Touch]) -> bool:
+    """Whether a record of its partition, or one behind it there, is among those that touched the item."""
+    return any(
+        (t.newest.topic, t.newest.partition) == (at.topic, at.partition) and t.newest.offset >= at.offset
+        for t in touches
+    )
 
 
 def as_of_ms(table: EntityTable, slots: Slots, views: Sequence[str]) -> Times:

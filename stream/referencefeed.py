@@ -7,6 +7,7 @@ before it has been published, whoever published it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from stream.decode import DeadLetter, RecordLike, reason_of
@@ -16,6 +17,8 @@ from stream.reader import TopicReader
 from stream.reference import Reference
 from stream.settings import KafkaSettings
 from stream.topology import ORDERS, REFERENCE
+
+log = logging.getLogger(__name__)
 
 #: Who has it publishes the letters.
 PUBLISHER: Partition = (ORDERS.name, 0)
@@ -68,6 +71,9 @@ class ReferenceFeed:
             return
         known = committed(list({(letter.topic, letter.partition) for letter in self._bad}))
         waiting = [letter for letter in self._bad if letter.offset >= (known[letter.topic, letter.partition] or 0)]
+        log.info(
+            "%d of %d dead letters of reference topics are to be published: K=%s", len(waiting), len(self._bad), known
+        )
         if not waiting or publish(waiting):
             self._bad.clear()
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from stream.chores import Chore
 from stream.decode import RecordLike
 from stream.errors import UsageError
 from stream.settings import KafkaSettings
@@ -31,6 +32,7 @@ _REFUSED = (
     KafkaError._AUTHENTICATION,
 )
 _SEEK_S = 15.0
+_RESUME_EVERY_S = 1.0
 
 
 def _told(error: Any) -> None:
@@ -112,6 +114,9 @@ class Source:
         #: K of the partitions that have not come there yet; while there are any, the others wait.
         self._behind: dict[Partition, int] = {}
         self._metadata: Any = None
+        # The client remembers that a partition was paused when we had it before, and may lose a request to resume it
+        # (librdkafka#5591): it is asked again and again, which costs nothing where it knows.
+        self._resuming = Chore(_RESUME_EVERY_S, self._go_on)
         self._consumer.subscribe(
             list(topics),
             on_assign=self._guarded(self._assigned),
@@ -136,6 +141,7 @@ class Source:
     def _assigned(self, partitions: list[Any]) -> None:
         begin = self._handlers[0]([(p.topic, p.partition) for p in partitions])
         self._assign([TopicPartition(t, p, b.offset) for (t, p), b in begin.items()])
+        self._go_on()
         self._catch_up(begin)
 
     def _taken(self, partitions: list[Any], handler: Callable[[list[Partition]], None]) -> None:
@@ -161,6 +167,7 @@ class Source:
             SourceFailed: a fatal error of the client, such as two workers of one kafka.group_instance_id.
         """
         polled = self._consumer.consume(max_records, max_wait_s)
+        self._resuming.turn()
         if self._parked:
             polled, self._parked = [*self._parked, *polled], []
         self._metadata = self._consumer.consumer_group_metadata()
@@ -303,15 +310,17 @@ class Source:
     def pause_while(self, busy: Callable[[], bool]) -> None:
         """Holds back all partitions while `busy()` is true, staying a member of the group."""
         self._consumer.pause(self._consumer.assignment())
-        while busy():
-            if self._in_callback:
-                continue  # the client must not be polled from within itself
-            message = self._consumer.poll(0.1)
-            if message is not None:
-                # Of a partition that was assigned meanwhile: kept for the next poll, and held back from now on.
-                self._parked.append(message)
-                self._consumer.pause(self._consumer.assignment())
-        self._go_on()
+        try:
+            while busy():
+                if self._in_callback:
+                    continue  # the client must not be polled from within itself
+                message = self._consumer.poll(0.1)
+                if message is not None:
+                    # Of a partition that was assigned meanwhile: kept for the next poll, and held back from now on.
+                    self._parked.append(message)
+                    self._consumer.pause(self._consumer.assignment())
+        finally:
+            self._go_on()
 
     def close(self) -> None:
         """Leaves the group."""

@@ -215,6 +215,20 @@ def test_an_alert_that_is_in_the_state_but_maybe_not_on_its_topic_is_stated_agai
     assert [t for t, *_ in twice.published] == ["stockout-scores"], "once is enough"
 
 
+def test_an_alert_is_stated_again_only_with_the_record_of_its_change(engine: Engine) -> None:
+    """Else it would be committed with an offset that does not say so, and stated again by the next owner."""
+    first = score(engine, message("inventory", "w:A", COUNT, 0))
+    assert first.alerts["w:A"].at == SourceOffset("inventory", 0, 0)
+    score(engine, message("demand", "w:A", demand("A"), 0))
+    for topic in ("inventory", "demand"):
+        owned = engine.ownership.owned[topic, 0]
+        owned.folded_to, owned.found = [1], [1]
+    other = score(engine, message("demand", "w:A", demand("A"), 0))
+    assert [t for t, *_ in other.published] == ["stockout-scores"]
+    own = score(engine, message("inventory", "w:A", COUNT, 0))
+    assert [t for t, *_ in own.published] == ["stockout-scores", "supply-alerts"]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

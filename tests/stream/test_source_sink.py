@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -457,7 +457,7 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         self._called("begin")
 
-    def produce(self, topic: str, value: Any, key: Any, **_more: Any) -> None:
+    def produce(self, topic: str, value: Any, key: Any, *_more: Any) -> None:
         self._called("produce", topic, key, value)
 
     def poll(self, _timeout: float) -> int:
@@ -565,3 +565,46 @@ def test_a_producer_that_another_has_replaced_again_says_so(producers: list[Fake
     sink.produce("demand", b"k", b"2")
     with pytest.raises(SinkFailed, match=r"two workers must not have one kafka\.group_instance_id"):
         sink.abort()
+
+
+class Part(NamedTuple):
+    """As much of a `TopicPartition` as is looked at."""
+
+    topic: str
+    partition: int
+
+
+PART = Part("t", 0)
+
+
+def test_what_was_paused_is_resumed_though_waiting_was_given_up(fake: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client remembers it, also of partitions that go and come back."""
+    paused: set[Part] = set()
+    monkeypatch.setattr(FakeConsumer, "assignment", lambda _: [PART])
+    monkeypatch.setattr(FakeConsumer, "pause", lambda _, parts: paused.update(parts))
+    monkeypatch.setattr(FakeConsumer, "resume", lambda _, parts: paused.difference_update(parts))
+
+    def given_up() -> bool:
+        assert paused == {PART}
+        raise CommitRefused
+
+    with pytest.raises(CommitRefused):
+        fake.pause_while(given_up)
+    assert paused == set()
+
+
+def test_a_request_to_resume_that_the_client_lost_is_made_again(fake: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = {PART}
+    monkeypatch.setattr(FakeConsumer, "assignment", lambda _: [PART])
+    monkeypatch.setattr(FakeConsumer, "resume", lambda _, parts: paused.difference_update(parts))
+    fake._resuming._done -= 2
+    fake.poll(1, 0)
+    assert paused == set()
+
+
+def test_a_partition_that_comes_back_is_resumed(fake: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = {PART}
+    monkeypatch.setattr(FakeConsumer, "assignment", lambda _: [PART])
+    monkeypatch.setattr(FakeConsumer, "resume", lambda _, parts: paused.difference_update(parts))
+    fake._assigned([])
+    assert paused == set()
