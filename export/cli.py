@@ -142,6 +142,27 @@ def release(
     console.print(f"released {directory}")
 
 
+@app.command(name="import-model")
+def import_model(
+    path: Annotated[Path, typer.Argument(help="The model: .pt2 (torch.export), .pt (a pickled module) or .onnx.")],
+    manifest: Annotated[Path, typer.Option(help="Its description, m.toml.")],
+    into: Into = _ARTIFACTS,
+    trust: Annotated[bool, typer.Option("--trust", help="Open a pickled module, which runs its maker's code.")] = False,
+) -> None:
+    """Brings a model that was trained elsewhere into the registry, checked: what it gives in onnxruntime is what torch
+    gives, at any batch size, and stays in range on absurd inputs.
+
+    Example: `tidecast-export import-model churn.pt2 --manifest m.toml --into models/artifacts`, then
+    `tidecast run --set models.directory=models/artifacts`. docs/tutorial-own-model.md goes through it.
+    """
+    from export.foreign.description import read_description
+    from export.foreign.importing import import_model as bring_in
+
+    told = read_description(manifest)
+    directory = _done(f"{told.name} {told.version}: import", lambda: bring_in(path, told, into, trust))
+    console.print(f"released {directory}")
+
+
 @app.command(name="all")
 def everything(
     events: Events = _EVENTS,

@@ -61,7 +61,12 @@ def verify_graph(work: Work) -> Verdict:
     task = task_of(work.model)
     arrays, origin = work.dataset()
     session = Session(work.path("model.onnx", "convert"))
-    verdict = verify(task, work.network(task.network()), session, arrays, origin.split)
+    verdict = verify(
+        task,
+        work.network(task.network()),
+        session,
+        lambda rows, seed: task.inputs(arrays, origin.split, rows, seed),
+    )
     work.save("parity.json", verdict)
     return verdict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.convert import reference
-from export.split import Split
 from export.tasks.base import Arrays, Task
 from models.manifest import Parity
 from models.session import Session
@@ -18,6 +18,10 @@ BATCHES = (1, 2, 16, 100, 256, 1024, 4096)
 
 _ABSOLUTE = 1e-4
 _RELATIVE = 1e-3
+
+
+#: Real inputs of the graph: given the number of rows and a seed.
+InputsOf = Callable[[int, int], Arrays]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -29,12 +33,12 @@ class Verdict(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-def verify(task: Task, network: Any, session: Session, arrays: Arrays, split: Split) -> Verdict:
+def verify(task: Task, network: Any, session: Session, inputs_of: InputsOf) -> Verdict:
     """Compares the session with the network it was made from."""
     problems: list[str] = []
     rows, absolute, relative = 0, 0.0, 0.0
     for batch in BATCHES:
-        inputs = task.inputs(arrays, split, batch, seed=batch)
+        inputs = inputs_of(batch, batch)
         outputs = session.run(inputs, rows=batch, shared=task.shared)
         expected = reference(network, task.task, inputs)
         for name, value in expected.items():
@@ -42,9 +46,12 @@ def verify(task: Task, network: Any, session: Session, arrays: Arrays, split: Sp
             absolute, relative = max(absolute, difference), max(relative, share)
             if difference > _ABSOLUTE and share > _RELATIVE:
                 problems.append(f"batch {batch}: {name} differs by {difference:.2g} ({share:.2g} relative)")
+        first = next(iter(expected))
+        if others := swapped(expected[first], outputs[first]):
+            problems.append(f"batch {batch}: {others} rows are ranked otherwise by {first}")
         problems += [f"batch {batch}: {text}" for text in task.problems(inputs, outputs)]
         rows += batch
-    hostile = task.hostile(task.inputs(arrays, split, 33, seed=0))
+    hostile = task.hostile(inputs_of(33, 0))
     for number, inputs in enumerate(hostile):
         outputs = session.run(inputs, rows=33, shared=task.shared)
         problems += [f"hostile inputs {number}: {text}" for text in task.problems(inputs, outputs)]
@@ -54,6 +61,26 @@ def verify(task: Task, network: Any, session: Session, arrays: Arrays, split: Sp
         len(hostile),
         problems,
     )
+
+
+def swapped(expected: NDArray[Any], given: NDArray[Any], tie: float = 1e-6) -> int:
+    """How many rows come before one that torch ranks clearly (by more than a tie) above them, by the last column.
+
+    >>> swapped(np.array([0.1, 0.2, 0.2]), np.array([0.1, 0.25, 0.2]))
+    0
+    >>> swapped(np.array([0.1, 0.2]), np.array([0.3, 0.2]))
+    1
+    """
+    if expected.dtype.kind != "f":
+        return 0
+    wanted, found = (a.reshape(len(a), -1)[:, -1].astype(np.float64) for a in (expected, given))
+    known = ~np.isnan(wanted)
+    order = np.argsort(wanted[known], kind="stable")
+    wanted, found = wanted[known][order], found[known][order]
+    # Of each row, the highest that was given to a row clearly below it.
+    below = np.searchsorted(wanted, wanted - tie, side="left")
+    highest = np.concatenate([[-np.inf], np.maximum.accumulate(found)]) if len(found) else np.zeros(1)
+    return int((highest[below] > found).sum())
 
 
 def _difference(expected: NDArray[Any], given: NDArray[Any]) -> tuple[float, float]:

@@ -1,0 +1,217 @@
+"""Importing: a foreign model, checked and released."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+
+from export.convert import OPSET, convert
+from export.errors import UsageError
+from export.foreign.adapt import Adapted, adapt
+from export.foreign.description import Description
+from export.foreign.opening import open_module
+from export.foreign.rows import GoldenRows
+from export.tasks import task_of
+from export.verify import BATCHES, InputsOf, Verdict, verify
+from features.vectors import contract
+from models.manifest import TASKS, Manifest, ManifestError, Parity, Tensor, Training, sha256_of, write_manifest
+from models.session import Session
+
+_TRACE_ROWS = 64
+_GOLDEN_ROWS = 32
+_CARD = """# $name $version
+
+A model that was trained elsewhere, brought in by `tidecast-export import-model`. Nothing is known of how good it is:
+measure it with `tidecast-export evaluate $name --model DIR --events DIR`.
+
+## Data
+
+$data ($data_licence), $trained_from to $trained_until.
+
+## Parity
+
+$parity
+
+Contributions are $contributions.
+
+## Limits
+
+$limits
+"""
+
+
+def import_model(path: Path, told: Description, into: Path, trusted: bool = False) -> Path:
+    """Brings a foreign model into the registry.
+
+    Args:
+        path: of its `.pt2`, `.pt` or `.onnx` file.
+        told: its description.
+        into: the registry's directory.
+        trusted: whether a pickled module may be opened.
+
+    Returns:
+        The released directory.
+
+    Raises:
+        UsageError: it cannot be opened, cannot be exported, or its graph is not fit; nothing is released then.
+    """
+    directory = into / told.name / told.version
+    if directory.exists():
+        raise UsageError(f"{directory} is there already; give the model another version")
+    draft = into / told.name / f".{told.version}.draft"
+    draft.mkdir(parents=True, exist_ok=True)
+    try:
+        _draft(path, told, draft, trusted)
+        draft.rename(directory)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return directory
+
+
+def _draft(path: Path, told: Description, directory: Path, trusted: bool) -> None:
+    rows = GoldenRows(told)
+    graph = directory / "model.onnx"
+    if path.suffix == ".onnx":
+        baseline, own = 0.0, True
+        _copy(path, told, graph)
+        verdict = _alone(told, Session(graph), rows)
+    else:
+        network = adapt(open_module(path, trusted), told)
+        baseline, own = network.baseline, "contributions" in network.given or told.task == "next_best_offer"
+        _export(path, network, told, rows, graph)
+        verdict = verify(task_of(told.name), network, Session(graph), rows)
+    if verdict.problems:
+        raise UsageError(f"{path} is not fit for release:\n  " + "\n  ".join(verdict.problems[:20]))
+    _release(told, directory, verdict, rows, baseline, own)
+
+
+def _export(path: Path, network: Adapted, told: Description, rows: InputsOf, graph: Path) -> None:
+    inputs = rows(_TRACE_ROWS, 0)
+    try:
+        _check_shapes(network, told, inputs)
+        convert(network, told.task, inputs, graph)
+    except UsageError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UsageError(
+            f"{path} cannot be exported to ONNX: {type(error).__name__}: {' '.join(lines[:3])[:600]}. It must take "
+            f"{_told(TASKS[told.task][0])} for any number of rows, without Python code that depends on values"
+        ) from error
+
+
+def _check_shapes(network: Adapted, told: Description, inputs: Any) -> None:
+    import torch
+
+    wanted, given = TASKS[told.task]
+    with torch.no_grad():
+        outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
+    for (name, kind), out in zip(given.items(), outputs, strict=True):
+        axes = kind[kind.index("[") + 1 : -1].split(", ")
+        fixed = [(i, int(axis)) for i, axis in enumerate(axes) if axis.isdigit()]
+        if out.ndim != len(axes) or any(out.shape[i] != size for i, size in fixed):
+            raise UsageError(f"its output {name!r} has the shape {tuple(out.shape)}; wanted is {kind}")
+
+
+def _told(tensors: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in tensors.items())
+
+
+def _copy(path: Path, told: Description, graph: Path) -> None:
+    """An ONNX file is taken as it is, if it has the names of the contract."""
+    if told.features or told.inputs or told.outputs or told.unknown:
+        raise UsageError("features, unknown, inputs and outputs are for torch modules: an ONNX file is taken as it is")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise UsageError(f"{path} is no ONNX model: {error}") from error
+    for what, wanted, found in zip(
+        ("inputs", "outputs"), TASKS[told.task], (model.graph.input, model.graph.output), strict=True
+    ):
+        if {t.name for t in found} != set(wanted):
+            raise UsageError(f"{path}: its {what} are {sorted(t.name for t in found)}; wanted are {_told(wanted)}")
+    shutil.copyfile(path, graph)
+
+
+def _alone(told: Description, session: Session, rows: InputsOf) -> Verdict:
+    """What can be seen without a module to compare with: it runs, stays in range, and batches do not matter."""
+    task, problems, seen = task_of(told.name), [], 0
+    try:
+        for batch in BATCHES:
+            inputs = rows(batch, batch)
+            outputs = session.run(inputs, rows=batch, shared=task.shared)
+            problems += [f"batch {batch}: {text}" for text in task.problems(inputs, outputs)]
+            seen += batch
+        hostile = task.hostile(rows(33, 0))
+        for number, inputs in enumerate(hostile):
+            outputs = session.run(inputs, rows=33, shared=task.shared)
+            problems += [f"hostile inputs {number}: {text}" for text in task.problems(inputs, outputs)]
+    except (ManifestError, ValueError, RuntimeError) as error:
+        raise UsageError(f"the graph does not run on {_told(TASKS[told.task][0])}: {error}") from error
+    return Verdict(
+        Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0), list(BATCHES), len(hostile), problems
+    )
+
+
+def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsOf, baseline: float, own: bool) -> None:
+    agreed = contract(told.task)
+    inputs, outputs = TASKS[told.task]
+    manifest = Manifest(
+        name=told.name,
+        version=told.version,
+        task=told.task,
+        vector=told.task,
+        features=list(agreed.features),
+        reads=agreed.reads,
+        inputs=[Tensor(name=name, type=kind) for name, kind in inputs.items()],
+        outputs=[Tensor(name=name, type=kind) for name, kind in outputs.items()],
+        sha256=sha256_of(directory / "model.onnx"),
+        opset=OPSET,
+        baseline=baseline,
+        training=Training(
+            data=told.data,
+            licence=told.data_licence,
+            rows=told.rows,
+            trained_from=told.trained_from,
+            trained_until=told.trained_until,
+            tested_from="never",
+            tested_until="never",
+            seed=told.seed,
+        ),
+        metrics=[],
+        calibration={},
+        parity=verdict.parity,
+        licence=told.licence,
+    )
+    write_manifest(directory, manifest)
+    golden = rows(_GOLDEN_ROWS, 1)
+    given = Session(directory / "model.onnx").run(golden, rows=_GOLDEN_ROWS, shared=task_of(told.name).shared)
+    named: Any = {f"in.{k}": v for k, v in golden.items()} | {f"out.{k}": v for k, v in given.items()}
+    np.savez_compressed(directory / "golden.npz", **named)
+    text = Template(_CARD).substitute(
+        {**msgspec.structs.asdict(told), "parity": _parity(verdict), "contributions": _CONTRIBUTIONS[own]}
+    )
+    (directory / "card.md").write_text(text, encoding="utf-8")
+
+
+_CONTRIBUTIONS = {
+    True: "the model's own",
+    False: "what each feature adds when they are made known one after another, from the first and from the last on "
+    "(`export/networks/telescope.py`); they add up",
+}
+
+
+def _parity(verdict: Verdict) -> str:
+    if verdict.parity.rows == 0:
+        return "An ONNX file as it came: there was no module to compare it with."
+    return (
+        f"torch against onnxruntime over {verdict.parity.rows:,} rows (mixed from golden rows) in batches of 1 to "
+        f"4,096: largest difference {verdict.parity.max_abs_difference:.2g}."
+    )
