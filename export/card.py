@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
+from export.benchmark import Cost, told
 from export.networks.reorder import ReorderNet
+from export.quantize import Variant
 from export.tasks.base import Evaluation
 from export.work import Origin
 from models.manifest import Manifest, Metric
@@ -15,7 +18,9 @@ _LESS = ("log loss", "ECE", "pinball")
 _TARGET = ("coverage",)
 
 
-def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
+def card(
+    manifest: Manifest, evaluation: Evaluation, origin: Origin, costs: Sequence[Cost], variants: Sequence[Variant]
+) -> str:
     """The card as Markdown."""
     training = manifest.training
     text = files("export").joinpath(f"cards/{manifest.name}.md").read_text(encoding="utf-8")
@@ -48,6 +53,14 @@ def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
         "",
         f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest "
         f"difference {manifest.parity.max_abs_difference:.2g} (relative {manifest.parity.max_rel_difference:.2g}).",
+        "",
+        "## Cost",
+        "",
+        "On one core of the machine that released it, by `tidecast-export benchmark`; rows in parts of 256 at most.",
+        "",
+        *told(costs),
+        "",
+        *(f"* {v.kind}: {'not kept: ' + v.why_not if v.why_not else 'as good, and faster'}." for v in variants),
         "",
         Template(text).substitute(groups=groups).rstrip(),
         "",

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from export import steps
+from export.benchmark import told
 from export.card import table
 from export.errors import UsageError
 from export.tasks import MODELS, task_of
@@ -27,7 +28,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="""Trains Tidecast's models on an event log and releases them as ONNX.
 
-The steps, in order: **dataset → train → evaluate → convert → verify → release**.
+The steps, in order: **dataset → train → evaluate → convert → verify → quantize → benchmark → release**.
+A model that was trained elsewhere: **import-model**.
 Each leaves its result in a work directory.
 
 Examples:
@@ -127,6 +129,23 @@ def verify(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
 
 
 @app.command()
+def quantize(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+    """Tries int8 and float16; keeps one only if outputs and ranks stay and it is faster. Example: `tidecast-export
+    quantize reorder`"""
+    work = _work(model, out)
+    for v in _done(f"{model}: quantize", lambda: steps.quantize_graph(work)):
+        console.print(f"{v.kind}: {'not kept: ' + v.why_not if v.why_not else 'passes'}")
+
+
+@app.command()
+def benchmark(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+    """Measures CPU time a row, on one core. Example: `tidecast-export benchmark stockout`"""
+    work = _work(model, out)
+    for line in told(_done(f"{model}: benchmark", lambda: steps.benchmark_graph(work))):
+        typer.echo(line)
+
+
+@app.command()
 def release(
     model: Model,
     events: Events = _EVENTS,
@@ -184,6 +203,8 @@ def everything(
         evaluate(model, events, work)
         convert(model, events, work)
         verify(model, events, work)
+        quantize(model, events, work)
+        benchmark(model, events, work)
         release(model, events, work, into, version, data, licence)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from export.benchmark import Cost
 from export.card import card
 from export.convert import OPSET
 from export.errors import UsageError
+from export.quantize import Variant
 from export.split import date_of
 from export.tasks.base import Arrays, Evaluation, Task
 from export.verify import Verdict
@@ -37,6 +39,10 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
     if verdict.problems:
         raise UsageError(f"{work.path('parity.json')}: the graph has {len(verdict.problems)} problems; not released")
     graph = work.path("model.onnx", "convert")
+    costs, variants = (
+        work.load("cost.json", "benchmark", list[Cost]),
+        work.load("variants.json", "quantize", list[Variant]),
+    )
     network = work.network(task.network())
     agreed = contract(task.vector)
     inputs, outputs = TASKS[task.task]
@@ -58,12 +64,13 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
         parity=verdict.parity,
         licence="Apache-2.0",
         fallback=fallback,
+        us_per_row={str(cost.rows): cost.us_per_row for cost in costs},
     )
     directory = into / task.name / version
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(graph, directory / "model.onnx")
     write_manifest(directory, manifest)
-    (directory / "card.md").write_text(card(manifest, evaluation, origin), encoding="utf-8")
+    (directory / "card.md").write_text(card(manifest, evaluation, origin, costs, variants), encoding="utf-8")
     _golden(task, arrays, origin, directory)
     return directory
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from export.benchmark import Cost, benchmark
 from export.convert import convert
 from export.history import read_log
+from export.quantize import Variant, quantize
 from export.release import release
 from export.tasks import task_of
-from export.tasks.base import Evaluation, Tell
-from export.verify import Verdict, verify
+from export.tasks.base import Arrays, Evaluation, Task, Tell
+from export.verify import InputsOf, Verdict, verify
 from export.work import Origin, Work
 from models.session import Session
 
@@ -61,14 +63,31 @@ def verify_graph(work: Work) -> Verdict:
     task = task_of(work.model)
     arrays, origin = work.dataset()
     session = Session(work.path("model.onnx", "convert"))
-    verdict = verify(
-        task,
-        work.network(task.network()),
-        session,
-        lambda rows, seed: task.inputs(arrays, origin.split, rows, seed),
-    )
+    verdict = verify(task, work.network(task.network()), session, _inputs_of(task, arrays, origin))
     work.save("parity.json", verdict)
     return verdict
+
+
+def quantize_graph(work: Work) -> list[Variant]:
+    """What became of int8 and float16; the graph is the fastest that is as good."""
+    task = task_of(work.model)
+    work.load("parity.json", "verify", Verdict)
+    found = quantize(task, work.path("model.onnx", "convert"), _inputs_of(task, *work.dataset()))
+    work.save("variants.json", found)
+    return found
+
+
+def benchmark_graph(work: Work) -> list[Cost]:
+    """What a row costs."""
+    task = task_of(work.model)
+    session = Session(work.path("model.onnx", "convert"))
+    costs = benchmark(session, _inputs_of(task, *work.dataset()), task.shared)
+    work.save("cost.json", costs)
+    return costs
+
+
+def _inputs_of(task: Task, arrays: Arrays, origin: Origin) -> InputsOf:
+    return lambda rows, seed: task.inputs(arrays, origin.split, rows, seed)
 
 
 def release_model(work: Work, events: Path, data: str, licence: str, version: str, into: Path) -> Path:

@@ -124,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         sha256: of model.onnx.
         baseline: the score's expectation in log-odds or log-units; contributions add up from here.
         fallback: data for entities that the model cannot score.
+        us_per_row: CPU time of a row on one core of the machine that released it, by the number of rows of a call.
         rescore_after_days: age at which a score is renewed though no event came; None: never.
     """
 
@@ -144,6 +145,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parity: Parity
     licence: str
     fallback: Fallback = Fallback()
+    us_per_row: dict[str, float] = {}
     rescore_after_days: Annotated[float, Meta(gt=0, lt=100_000)] | None = None
 
 

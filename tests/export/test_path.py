@@ -39,6 +39,21 @@ def work(request: pytest.FixtureRequest, shop: Path, tmp_path_factory: pytest.Te
     return made
 
 
+@pytest.fixture(scope="session")
+def measured(work: Work) -> Work:
+    """It went through verify, quantize and benchmark as well."""
+    assert steps.verify_graph(work).problems == []
+    plain = work.path("model.onnx").read_bytes()
+    variants = steps.quantize_graph(work)
+    kept = [v for v in variants if not v.why_not]
+    assert {v.kind for v in variants} == {"int8", "float16"}
+    assert (work.path("model.onnx").read_bytes() == plain) == (not kept)
+    costs = steps.benchmark_graph(work)
+    assert [cost.rows for cost in costs] == [1, 16, 256, 1024, 4096]
+    assert all(0 < cost.us_per_row < 100_000 and cost.p50_ms <= cost.p99_ms for cost in costs)
+    return work
+
+
 def _outputs(work: Work, rows: int = 200) -> tuple[Arrays, Arrays, Any]:
     task = task_of(work.model)
     arrays, origin = work.dataset()
@@ -47,9 +62,8 @@ def _outputs(work: Work, rows: int = 200) -> tuple[Arrays, Arrays, Any]:
     return inputs, outputs, work.network(task.network())
 
 
-def test_released_model_is_complete(work: Work, shop: Path, tmp_path: Path) -> None:
-    verdict = steps.verify_graph(work)
-    assert verdict.problems == []
+def test_released_model_is_complete(measured: Work, shop: Path, tmp_path: Path) -> None:
+    work = measured
     directory = steps.release_model(work, shop, "a made-up shop", "CC0", "9.9.9", tmp_path)
     manifest = read_manifest(directory)
     assert (manifest.name, manifest.version) == (work.model, "9.9.9")
