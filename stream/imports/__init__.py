@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -54,7 +55,7 @@ def known_sets() -> dict[str, KnownSet]:
     """The data sets that can be imported by name.
 
     >>> sorted(known_sets())
-    ['online-retail']
+    ['complete-journey', 'online-retail']
     """
     found: dict[str, KnownSet] = {}
     for module in iter_modules(__path__, f"{__name__}."):
@@ -96,7 +97,7 @@ def build_event_log(
     wanted = EventLogInfo(
         name=name,
         attribution=dataset.attribution,
-        source_sha256=_source_fingerprint(source),
+        source_sha256=_source_fingerprint(source, dataset.beside),
         code_sha256=_code_fingerprint(),
         orders=orders,
         seed=seed,
@@ -153,10 +154,13 @@ def _write_rest(imported: Imported, out: Path, wanted: EventLogInfo, progress: P
     }
 
 
-def _source_fingerprint(source: Path) -> str:
+def _source_fingerprint(source: Path, beside: Sequence[str] = ()) -> str:
+    digest = hashlib.sha256()
     try:
-        with source.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        for path in (source, *(source.with_name(name) for name in beside)):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest() if beside else file.read())
+        return digest.hexdigest()
     except OSError as problem:
         raise UsageError(f"{source}: cannot be read ({problem.strerror}); give the data set's file") from problem
 

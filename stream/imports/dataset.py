@@ -56,9 +56,13 @@ class KnownSet:
         title: what it is, for people.
         attribution: whose it is, where it comes from, its licence.
         read: makes records of the source file; takes (source, number of orders or None, seed, progress or None).
+        beside: other files that it reads, in the source's directory.
+        default: where the source is if nobody says; raises UsageError where it is not. None: the one that is shipped.
     """
 
     name: str
     title: str
     attribution: str
     read: Callable[[Path, int | None, int, Progress | None], Imported]
+    beside: tuple[str, ...] = ()
+    default: Callable[[], Path] | None = None
