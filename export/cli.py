@@ -93,9 +93,12 @@ def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed 
 
 
 @app.command()
-def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None) -> None:
-    """Trains on the data set. Example: `tidecast-export train reorder --epochs 4`"""
+def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None, seed: Seed = 7) -> None:
+    """Trains on the data set, which is made first where there is none of these events. Example: `tidecast-export
+    train reorder --events my-shop --out work`"""
     work = _work(model, out)
+    if not work.is_of(events):
+        dataset(model, events, work.directory, seed)
     with _bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
     console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
@@ -199,7 +202,7 @@ def everything(
     for model in MODELS:
         work = out / model
         dataset(model, events, work, seed)
-        train(model, events, work, epochs)
+        train(model, events, work, epochs, seed)
         evaluate(model, events, work)
         convert(model, events, work)
         verify(model, events, work)

@@ -58,6 +58,11 @@ class Work:
         with np.load(self.path("dataset.npz", "dataset")) as file:
             return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
 
+    def is_of(self, events: Path) -> bool:
+        """Whether there is a data set here that was made from these events."""
+        there = (self.directory / "dataset.npz").exists() and (self.directory / "origin.json").exists()
+        return there and self.load("origin.json", "dataset", Origin).events == str(events)
+
     def save(self, name: str, value: Any) -> None:
         """Writes a record as JSON, indented."""
         (self.directory / name).write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

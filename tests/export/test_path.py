@@ -136,3 +136,17 @@ def test_missing_step_and_event_log_are_usage_errors(tmp_path: Path) -> None:
         steps.make_dataset(Work("reorder", tmp_path), tmp_path, seed=1)
     with pytest.raises(UsageError, match="there is no model 'churn'"):
         task_of("churn")
+
+
+def test_train_makes_the_data_set_it_lacks(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["tidecast-export", "train", "reorder", "--events", str(shop), "--out", str(tmp_path), "--epochs", "1"]
+    monkeypatch.setattr("sys.argv", command)
+    work = Work("reorder", tmp_path)
+    assert not work.is_of(shop)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+    assert work.is_of(shop)
+    assert not work.is_of(tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
