@@ -23,7 +23,9 @@ from stream.ownership import Ownership
 from stream.provenance import Touch, Traces, headers_of
 from stream.results import Results
 from stream.scorers import Scored, StockoutScorer, Touched
-from stream.topology import SUPPLY_ALERTS
+from stream.topology import DEMAND, INVENTORY, SUPPLY_ALERTS
+
+_ITEM_TOPICS = (DEMAND.name, INVENTORY.name)
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,24 @@ class Alerting:
         if severity is None:
             return False
         at = self._unpublished(touches)
-        state, changed = advance(self._held(key), score, severity, at or touches[-1].newest)
+        where = at or touches[-1].newest
+        state, changed = advance(self._held(key), score, severity, where, self._position(key, where))
         if changed:
             self.alerts[key] = self.results.alerts[key] = state
             if at is not None:
                 self._publish(key, state, score, touches)
         return changed
+
+    def _position(self, key: str, at: SourceOffset) -> int:
+        """How many records of the item's topics lie before a moment, its own among them. Published changes are at most
+        at K of both topics, and what follows a lost store is beyond."""
+        bucket = bucket_of(key, self.ownership.buckets)
+        others = (
+            owned
+            for (topic, partition), owned in self.ownership.owned.items()
+            if topic in _ITEM_TOPICS and topic != at.topic and partition == at.partition
+        )
+        return at.offset + 1 + sum(max(o.published_to, o.folded_to[bucket] or 0) for o in others)
 
     def _unpublished(self, touches: list[Touch]) -> SourceOffset | None:
         """The newest of the records that touched the item of which nothing has been published yet."""

@@ -7,7 +7,7 @@ Between the thresholds the severity is that of a day before. It is looked up in 
 in what was published: so severity is a function of features alone, and every run over the same events ends with the
 same alerts, however batches, topics and partitions came in between (docs/decisions/0013).
 
-Pure. An alert record is an upsert of the item's whole alert state; `sequence` counts its changes.
+Pure. An alert record is an upsert of the item's whole alert state; `sequence` rises with its changes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def depends_on_before(p_stockout: float) -> bool:
     return RESOLVE_BELOW <= p_stockout < ESCALATE_AT
 
 
-def advance(state: AlertState, score: StockoutScore, severity: Severity, at: SourceOffset) -> tuple[AlertState, bool]:
+def advance(
+    state: AlertState, score: StockoutScore, severity: Severity, at: SourceOffset, position: int = 0
+) -> tuple[AlertState, bool]:
     """The state after a score, and whether it changed.
 
     Args:
@@ -72,11 +74,14 @@ def advance(state: AlertState, score: StockoutScore, severity: Severity, at: Sou
         score: a score without a known risk changes nothing.
         severity: of the item now.
         at: the input record at which it is looked at.
+        position: how many records of the item's topics and partition there are up to there. Sequence numbers are at
+            least that, so that they rise though a store has lost the last one.
     """
     if score.p_stockout is None or severity == state.severity:
         return state, False
     raised_at = score.as_of_ms if state.severity == "none" else state.raised_at_ms
-    return AlertState(severity, state.sequence + 1, raised_at, _status(state.severity, severity), at), True
+    sequence = max(state.sequence + 1, position)
+    return AlertState(severity, sequence, raised_at, _status(state.severity, severity), at), True
 
 
 def _status(before: Severity, after: Severity) -> Status:

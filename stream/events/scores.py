@@ -100,7 +100,7 @@ class NextBestOffers(_Score, frozen=True, kw_only=True, tag="next_best_offers"):
 
 
 class SupplyAlert(_Score, frozen=True, kw_only=True, tag="supply_alert"):
-    """Topic `supply-alerts`: an upsert of an item's whole alert state; `sequence` counts its changes."""
+    """Topic `supply-alerts`: an upsert of an item's whole alert state; `sequence` rises with its changes."""
 
     location: Location
     sku: Id

@@ -40,17 +40,19 @@ class Expected:
         lines: ids of the order lines.
         poison: records that must be dead letters.
         acknowledged: what the broker has taken of the input: (offset, key, value) by partition.
+        lost: whether the store may have lost something.
     """
 
     lines: frozenset[str]
     poison: Sequence[Wire]
     acknowledged: Mapping[Partition, Sequence[tuple[int, bytes | None, bytes | None]]]
+    lost: bool = False
 
 
 def check(outcome: Outcome, expected: Expected, reference: Outcome | None) -> list[Problem]:
     """Every problem of a run; `reference` is None for the reference itself."""
     found = [*_input(outcome, expected), *_demand(outcome, expected), *_dead_letters(outcome, expected)]
-    found += [*_doubles(outcome), *_alert_chains(outcome)]
+    found += [*_doubles(outcome), *_alert_chains(outcome, expected.lost)]
     if reference is not None:
         found += [*_states(outcome, reference), *_scores(outcome, reference), *_alerts(outcome, reference)]
     return found
@@ -157,27 +159,36 @@ def _compare(where: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
         yield Problem("score", f"{where}: other last scores: {_some(f'{k} ({v})' for k, v in odd.items())}", len(odd))
 
 
-def _alert_chains(outcome: Outcome) -> Iterator[Problem]:
+def _alert_chains(outcome: Outcome, lost: bool) -> Iterator[Problem]:
     """Each raise has its resolve, unless the alert is still open; what is published last is what the store has.
 
-    Changes of which nothing had been published when a worker died may be told as the one that they come to.
+    Changes of which nothing had been published when a worker died may be told as the one that they come to. What a
+    store has lost is folded again, and its topics may come in between otherwise: then an open alert that becomes more
+    or less severe may have another time at which it was raised.
     """
     chains: dict[str, list[Any]] = {}
     for seen in outcome.records[SUPPLY_ALERTS.name]:
         chains.setdefault((seen.key or b"").decode(), []).append(json.loads(seen.value or b"{}"))
-    broken = {item for item, chain in chains.items() if not _is_whole(chain)}
+    broken = {item for item, chain in chains.items() if not _is_whole(chain, lost)}
     stored = {item: json.loads(state) for item, state in outcome.alerts.items()}
     other = {i for i, state in stored.items() if state["sequence"] and _severity(chains.get(i)) != state["severity"]}
     other |= {i for i in chains if i not in stored}
     if broken:
-        yield Problem("alert", f"a raise without its resolve, or changes out of order: {_some(broken)}", len(broken))
+        what = _some(f"{item}: {_told(chains[item])}" for item in broken)
+        yield Problem("alert", f"a raise without its resolve, or changes out of order: {what}", len(broken))
     if other:
         yield Problem("alert", f"the last alert is not the state in the store: {_some(other)}", len(other))
 
 
-def _is_whole(chain: Sequence[Any]) -> bool:
+def _told(chain: Sequence[Any]) -> str:
+    return " → ".join(f"{a['sequence']} {a['status']} {a['severity']} {a['raised_at_ms']}" for a in chain)
+
+
+def _is_whole(chain: Sequence[Any], lost: bool = False) -> bool:
     for before, after in itertools.pairwise(chain):
         ended_unseen = before["severity"] != "none" and after["raised_at_ms"] != before["raised_at_ms"]
+        if lost and before["severity"] != after["severity"]:
+            ended_unseen = False
         if after["sequence"] <= before["sequence"] or ended_unseen:
             return False
     return all((alert["status"] == "resolved") == (alert["severity"] == "none") for alert in chain)

@@ -27,6 +27,8 @@ class Fault(ABC):
     #: Whether it may happen in one run with another; and whether it needs the fail points of worker 1 for itself.
     mixes: ClassVar[bool] = True
     at_step: ClassVar[bool] = False
+    #: Whether the store may lose what it had.
+    loses: ClassVar[bool] = False
     #: How many of a round of seeds have it first.
     weight: ClassVar[int] = 1
 

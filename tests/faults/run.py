@@ -71,7 +71,8 @@ def carry_out(
             _play(scene, result)
             wait_until_settled(cluster)
             result.outcome = read_outcome(scene.settings.kafka, scene.client())
-            expected = Expected(variant.lines, scene.poison, scene.traffic.acknowledged)
+            lost = any(fault.loses for _, fault in plan.faults)
+            expected = Expected(variant.lines, scene.poison, scene.traffic.acknowledged, lost)
             result.problems += check(result.outcome, expected, reference)
     except TimeoutError as hang:
         result.problems.append(Problem("hang", str(hang)))

@@ -134,3 +134,21 @@ def test_what_is_wrong_in_the_store_is_found(part: str, value: Any, kind: str) -
 def test_problems_are_counted() -> None:
     (lost,) = problems(with_records("demand", lambda _records: []))
     assert (lost.kind, lost.count) == ("lost", 2)
+
+
+@pytest.mark.parametrize(
+    ("severity", "lost", "whole"), [("critical", True, True), ("warning", True, False), ("critical", False, False)]
+)
+def test_an_open_alert_may_have_another_beginning_only_after_a_lost_store(
+    severity: str, lost: bool, whole: bool
+) -> None:
+    """It becomes more severe: it has not ended. One that is raised once more has ended, and nobody was told."""
+    first, second = alert(0, 1, "warning", "raised"), alert(1, 3, severity, "escalated")
+    found = outcome()
+    found = replace(
+        found,
+        records={**found.records, "supply-alerts": [first, second]},
+        alerts={"w:A": json.dumps({"severity": severity, "sequence": 3}).encode()},
+    )
+    problems = check(found, replace(expected(), lost=lost), None)
+    assert [p.kind for p in problems] == ([] if whole else ["alert"])

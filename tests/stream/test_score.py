@@ -261,3 +261,14 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 def test_a_pinned_version_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match=r"model 'reorder' has no version '99\.0' in "):
         load_models(ModelSettings(versions={"reorder": "99.0"}))
+
+
+def test_sequence_numbers_rise_though_the_store_has_lost_the_last_one(engine: Engine) -> None:
+    """Life 1 has published all before K; life 2 folds it anew in fewer steps, and goes on beyond."""
+    engine.ownership.owned["inventory", 0].published_to = 40
+    engine.ownership.owned["demand", 0].published_to = 7
+    score(engine, message("inventory", "w:A", COUNT, 39))
+    assert engine.state.alert("w:A").sequence == 47, "at most K of both"
+    plenty = stock("stock_counted", quantity=20, at=T0 + 1)
+    ended = score(engine, message("inventory", "w:A", plenty, 40))
+    assert ended.published[-1][2].sequence == 48

@@ -19,6 +19,7 @@ class StoreKilled(Fault):
 
     kind = "store-killed"
     doc = "the store is killed and starts again empty"
+    loses = True
 
     down_s: float
 
@@ -39,6 +40,7 @@ class StoreRolledBack(Fault):
 
     kind = "store-rolled-back"
     doc = "the store is killed and starts again with its last second lost"
+    loses = True
 
     lost_s: float
     down_s: float
@@ -62,6 +64,7 @@ class StoreFailsOver(Fault):
 
     kind = "store-fails-over"
     doc = "the store fails over to a replica that lags behind"
+    loses = True
 
     lag_s: float
 
@@ -83,6 +86,7 @@ class StoreWiped(Fault):
 
     kind = "store-wiped"
     doc = "the store is wiped with FLUSHALL"
+    loses = True
 
     again_after_s: float
 
