@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from features.store import Fence, FenceConflict, FenceMove, Patch, Store, Write
@@ -208,7 +209,7 @@ class FenceContract:
         """A server would refuse it in the middle of the write, after other records and before the fence."""
         fences = store.claim("orders", 0)
         writes = writes_of(store, fences, 1)
-        dead = replace(writes[-1].records[-1], ttl_ms=0)
+        dead = msgspec.structs.replace(writes[-1].records[-1], ttl_ms=0)
         writes[-1] = replace(writes[-1], records=[*writes[-1].records[:-1], dead])
         with pytest.raises(ValueError, match=f"record f:view:{dead.entity}: a time to live of 0 ms"):
             store.commit(writes)
