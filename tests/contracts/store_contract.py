@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
+import msgspec
 import pytest
 
 from features.ids import hash64
@@ -64,7 +64,9 @@ class StoreContract(FenceContract, IndexContract):
         fences = store.claim("orders", 0)
         for bucket, fence in enumerate(fences):
             records = records_of(store, bucket, [*KEYS, *ODD_KEYS], b"")
-            others = [replace(r, name="other") for r in records] + [replace(r, kind="s") for r in records]
+            others = [msgspec.structs.replace(r, name="other") for r in records] + [
+                msgspec.structs.replace(r, kind="s") for r in records
+            ]
             store.commit([Write(bucket, [move(fence, 1)], [*records, *others])])
         assert store.scan("f", "view") == dict.fromkeys([*KEYS, *ODD_KEYS], b"")
         assert store.load("f", "view", ODD_KEYS) == [b""] * len(ODD_KEYS)
@@ -101,7 +103,7 @@ class StoreContract(FenceContract, IndexContract):
         """More than go into one request, in any order, some of them twice."""
         keys = [f"k{n}" for n in range(10_000)]
         for bucket, fence in enumerate(store.claim("orders", 0)):
-            records = [replace(r, value=r.entity.encode()) for r in records_of(store, bucket, keys)]
+            records = [msgspec.structs.replace(r, value=r.entity.encode()) for r in records_of(store, bucket, keys)]
             store.commit([Write(bucket, [move(fence, 1)], records)])
         chance = Random(1)
         asked = [chance.choice(keys) if n % 7 else f"never{n}" for n in range(10_000)]
