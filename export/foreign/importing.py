@@ -18,9 +18,9 @@ from export.foreign.description import Description
 from export.foreign.opening import open_module
 from export.foreign.rows import GoldenRows
 from export.tasks import task_of
-from export.verify import BATCHES, InputsOf, Verdict, verify
+from export.verify import InputsOf, Verdict, alone, verify
 from features.vectors import contract
-from models.manifest import TASKS, Manifest, ManifestError, Parity, Tensor, Training, sha256_of, write_manifest
+from models.manifest import TASKS, Manifest, ManifestError, Tensor, Training, sha256_of, write_manifest
 from models.session import Session
 
 _TRACE_ROWS = 64
@@ -141,23 +141,10 @@ def _copy(path: Path, told: Description, graph: Path) -> None:
 
 
 def _alone(told: Description, session: Session, rows: InputsOf) -> Verdict:
-    """What can be seen without a module to compare with: it runs, stays in range, and batches do not matter."""
-    task, problems, seen = task_of(told.name), [], 0
     try:
-        for batch in BATCHES:
-            inputs = rows(batch, batch)
-            outputs = session.run(inputs, rows=batch, shared=task.shared)
-            problems += [f"batch {batch}: {text}" for text in task.problems(inputs, outputs)]
-            seen += batch
-        hostile = task.hostile(rows(33, 0))
-        for number, inputs in enumerate(hostile):
-            outputs = session.run(inputs, rows=33, shared=task.shared)
-            problems += [f"hostile inputs {number}: {text}" for text in task.problems(inputs, outputs)]
+        return alone(task_of(told.name), session, rows)
     except (ManifestError, ValueError, RuntimeError) as error:
         raise UsageError(f"the graph does not run on {_told(TASKS[told.task][0])}: {error}") from error
-    return Verdict(
-        Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0), list(BATCHES), len(hostile), problems
-    )
 
 
 def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsOf, baseline: float, own: bool) -> None:
