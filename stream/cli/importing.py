@@ -28,6 +28,8 @@ def import_(
 
         tidecast import online-retail --out .tidecast/online-retail
 
+        tidecast import freshretailnet --source freshretailnet.parquet --out .tidecast/freshretailnet
+
         tidecast import --table orders.csv --mapping orders.toml --out my-shop
     """
     if (dataset is None) == (mapping is None):
@@ -40,8 +42,11 @@ def import_(
 
 def _known(name: str, source: Path | None, out: Path, orders: int | None, seed: int, simulate: bool) -> None:
     from stream.demo.run import DATA
-    from stream.imports import build_event_log
+    from stream.imports import build_event_log, known_sets
 
+    dataset = known_sets().get(name)
+    if source is None and dataset is not None and not dataset.shipped:
+        raise UsageError(f"{name} does not come with Tidecast; give its file as --source ({dataset.attribution})")
     with Progress() as bar:
         task = bar.add_task("import", total=1.0)
         info = build_event_log(

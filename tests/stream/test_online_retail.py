@@ -363,7 +363,9 @@ def test_a_directory_of_others_is_left_alone(tmp_path: Path) -> None:
 
 def test_unknown_names_and_sources(tmp_path: Path) -> None:
     assert known_sets()["online-retail"].attribution.endswith("CC BY 4.0")
-    with pytest.raises(UsageError, match="no data set is called 'online'; known sets are online-retail"):
+    with pytest.raises(
+        UsageError, match="no data set is called 'online'; known sets are freshretailnet, online-retail"
+    ):
         build_event_log("online", REAL, tmp_path / "x")
     with pytest.raises(UsageError, match=r"gone\.parquet: cannot be read"):
         build_event_log("online-retail", tmp_path / "gone.parquet", tmp_path / "x")
