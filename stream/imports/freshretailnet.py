@@ -4,7 +4,8 @@ A row of the source is a day of a product in a store, with 24 hourly sales and 2
 
 * Times have no zone in the source; they are taken as UTC, so that a day here is a day there.
 * An item is `city-C/store-S:P`: what stands before the slash of a location is its region.
-* Each hour with sales is `units_sold`, at the last millisecond of the hour. An hour without an event sold nothing.
+* Each hour with sales is `units_sold`, at the last millisecond of the hour; so is the last opening hour of each day
+  even without sales, that a day without sales differs from one without data. Another hour without event sold nothing.
 * Flags count in opening hours (6 to 21) only; overnight they are noise. An opening hour that is flagged after one that
   is not (of the same item, the day before included) is `ran_out` at its start; the other way round is `restocked`.
   An item that begins out of stock has run out at its first opening hour; one that begins in stock makes no event.
@@ -42,7 +43,7 @@ from stream.imports.dataset import Imported, ImportReport, KnownSet
 OPENING = range(6, 22)
 
 #: What a row can become: the keys of the report's `rows`.
-WAYS = ("days_with_events", "days_without_events", "rejected")
+WAYS = ("days", "rejected")
 
 _HOUR_MS = 3_600_000
 _HOURS = 24
@@ -72,6 +73,13 @@ class _Day:
     item: NDArray[np.int64]
     sold: NDArray[np.float64]
     change: NDArray[np.int8]
+
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """Where an hour's sales are an event, of shape (n, 24)."""
+        told = self.sold > 0
+        told[:, OPENING[-1]] = True
+        return told
 
 
 def read_freshretailnet(
@@ -161,13 +169,11 @@ def _catalog(table: pl.DataFrame) -> list[Product]:
 
 def _report(read: int, fit: int, days: list[_Day], products: int) -> ImportReport:
     made: Counter[str] = Counter()
-    busy = 0
     for day in days:
-        made["units_sold"] += int((day.sold > 0).sum())
+        made["units_sold"] += int(day.told.sum())
         made["ran_out"] += int((day.change == _RAN_OUT).sum())
         made["restocked"] += int((day.change == _RESTOCKED).sum())
-        busy += int(((day.sold > 0) | (day.change != 0)).any(axis=1).sum())
-    rows = dict(zip(WAYS, (busy, fit - busy, read - fit), strict=True))
+    rows = dict(zip(WAYS, (fit, read - fit), strict=True))
     return ImportReport(rows_read=read, rows=rows, events=dict(sorted({**made, "product": products}.items())))
 
 
@@ -189,7 +195,7 @@ def _changes(day: _Day, hour: int, places: list[tuple[str, str]]) -> Iterator[In
 
 
 def _sales(day: _Day, hour: int, places: list[tuple[str, str]]) -> Iterator[InventoryEvent]:
-    at = np.flatnonzero(day.sold[:, hour])
+    at = np.flatnonzero(day.told[:, hour])
     end_ms = _start_ms(day, hour) + _HOUR_MS - 1
     for item, sold in zip(day.item[at].tolist(), day.sold[at, hour].tolist(), strict=True):
         common = _common(day, hour, places[item], "sold")

@@ -49,21 +49,24 @@ def imported(tmp_path: Path, *rows: Any) -> tuple[Imported, list[InventoryEvent]
 
 
 def told(events: list[InventoryEvent]) -> list[tuple[str, float]]:
-    """What happened, and how many hours after the first midnight."""
+    """What happened, and how many hours after the first midnight; hours that are told without sales are left out."""
     names = {UnitsSold: "sold", RanOut: "out", Restocked: "in"}
-    return [(names[type(event)], (event.event_time_ms - START_MS) / HOUR_MS) for event in events]
+    kept = [event for event in events if getattr(event, "quantity", 1.0) > 0]
+    return [(names[type(event)], (event.event_time_ms - START_MS) / HOUR_MS) for event in kept]
 
 
 def test_an_hour_with_sales_is_told_at_its_last_millisecond(tmp_path: Path) -> None:
     made, events = imported(tmp_path, row(sold={9: 0.12, 23: 1.5}))
-    (first, second) = events
+    first, closing, second = events
+    assert isinstance(closing, UnitsSold)
+    assert (closing.quantity, closing.event_time_ms) == (0.0, START_MS + 22 * HOUR_MS - 1)
     assert isinstance(first, UnitsSold)
     assert (first.location, first.sku, first.quantity, first.period_ms) == ("city-2/store-5", "17", 0.12, HOUR_MS)
     assert first.event_time_ms == START_MS + 10 * HOUR_MS - 1
     assert second.event_time_ms == START_MS + 24 * HOUR_MS - 1
     assert not first.simulated
-    assert made.report.rows == {"days_with_events": 1, "days_without_events": 0, "rejected": 0}
-    assert made.report.events == {"product": 1, "ran_out": 0, "restocked": 0, "units_sold": 2}
+    assert made.report.rows == {"days": 1, "rejected": 0}
+    assert made.report.events == {"product": 1, "ran_out": 0, "restocked": 0, "units_sold": 3}
 
 
 def test_flags_make_events_where_they_change(tmp_path: Path) -> None:
@@ -101,8 +104,8 @@ def test_rows_that_cannot_be_read_are_rejected_and_counted(tmp_path: Path) -> No
     negative, endless, flag = row(3, sold={8: -1.0}), row(4, sold={8: float("nan")}), list(row(5))
     flag[8] = [2] * 24
     made, events = imported(tmp_path, good, short, twice, negative, endless, flag, row(6))
-    assert made.report.rows == dict(zip(WAYS, (1, 1, 5), strict=True))
-    assert [getattr(event, "quantity", None) for event in events] == [1.0]
+    assert made.report.rows == dict(zip(WAYS, (2, 5), strict=True))
+    assert [getattr(event, "quantity", None) for event in events] == [1.0, 0.0, 0.0]
 
 
 def test_the_catalog_says_what_is_made_up(tmp_path: Path) -> None:
@@ -115,18 +118,18 @@ def test_the_catalog_says_what_is_made_up(tmp_path: Path) -> None:
 
 
 def test_the_event_log_has_what_the_set_has_and_nothing_simulated(tmp_path: Path) -> None:
-    source = written(tmp_path, row(1, sold={8: 0.5}, out=[20, 21]), row(2))
+    source = written(tmp_path, row(1, sold={8: 0.5}, out=[20, 21]))
     info = build_event_log("freshretailnet", source, tmp_path / "log")
     assert info.records == {"catalog": 1, "inventory": 3}
     assert not info.simulate
     assert build_event_log("freshretailnet", source, tmp_path / "log") == info, "made once"
     rows = read_inventory(tmp_path / "log")
     assert list(rows.entities) == ["city-2/store-5:17"] * 3
-    kinds = [InventoryKind.UNITS_SOLD, InventoryKind.RAN_OUT, InventoryKind.RESTOCKED]
+    kinds = [InventoryKind.UNITS_SOLD, InventoryKind.RAN_OUT, InventoryKind.UNITS_SOLD]
     assert rows.columns["kind"].tolist() == kinds
     assert rows.columns["quantity"].tolist() == [500, 0, 0]
     report = msgspec.json.decode((tmp_path / "log" / "import_report.json").read_bytes())
-    assert report["rows_read"] == 2
+    assert report["rows_read"] == 1
 
 
 def test_other_tables_and_options_are_refused(tmp_path: Path) -> None:
