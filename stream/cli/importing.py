@@ -30,6 +30,8 @@ def import_(
 
         tidecast import complete-journey --out .tidecast/complete-journey --no-simulate
 
+        tidecast import freshretailnet --source freshretailnet.parquet --out .tidecast/freshretailnet
+
         tidecast import --table orders.csv --mapping orders.toml --out my-shop
     """
     if (dataset is None) == (mapping is None):
@@ -44,9 +46,11 @@ def _known(name: str, source: Path | None, out: Path, orders: int | None, seed: 
     from stream.demo.run import DATA
     from stream.imports import build_event_log, known_sets
 
-    known = known_sets().get(name)
-    if source is None and known is not None and known.default is not None:
-        source = known.default()
+    dataset = known_sets().get(name)
+    if source is None and dataset is not None and dataset.default is not None:
+        source = dataset.default()
+    elif source is None and dataset is not None and not dataset.shipped:
+        raise UsageError(f"{name} does not come with Tidecast; give its file as --source ({dataset.attribution})")
     with Progress() as bar:
         task = bar.add_task("import", total=1.0)
         info = build_event_log(

