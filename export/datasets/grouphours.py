@@ -35,7 +35,7 @@ class GroupHours:
 
     def total(self, of_items: NDArray[np.generic]) -> Floats:
         """Sums of items by group."""
-        return np.bincount(self.group, weights=of_items, minlength=self.groups)
+        return np.bincount(self.group, weights=of_items, minlength=self.groups).astype(np.float64)
 
     def observe(self, own: OwnHours) -> None:
         """Takes in the hour that `own` has taken in."""

@@ -54,7 +54,7 @@ class HazardRows:
     @property
     def within(self) -> NDArray[np.bool_]:
         """Runs out within four hours."""
-        return self.out.any(axis=1)
+        return np.asarray(self.out.any(axis=1))
 
 
 def hazard_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) -> HazardRows:

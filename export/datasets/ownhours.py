@@ -120,8 +120,8 @@ class OwnHours:
             (self.day_known, known),
             (self.day_out, self.out_today),
         ):
-            ring[1:] = ring[:-1].copy()  # type: ignore[index]
-            ring[0] = newest  # type: ignore[index]
+            ring[1:] = ring[:-1].copy()
+            ring[0] = newest
         capacity = np.where(self.ran_out, self.level, np.where(known, self.today, np.nan))
         for by_item, last in ((self.capacity, capacity), (self.censored, ~self.ran_out)):
             by_item[:, 1:] = by_item[:, :-1].copy()

@@ -47,8 +47,8 @@ def day_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) 
         mean[day] = np.where(seen > 0, units[back].sum(axis=0) / np.maximum(seen, 1), np.nan)
     number = hours.first_day + np.arange(len(sold))
     wanted = ((number >= from_day) & (number < until_day))[:, None] & full & np.isfinite(mean)
-    day, column = np.nonzero(wanted)
-    return DayRows(number[day], np.asarray(items)[column], sold[day, column], mean[day, column])
+    at, column = np.nonzero(wanted)
+    return DayRows(number[at], np.asarray(items)[column], sold[at, column], mean[at, column])
 
 
 def next_day_metrics(
