@@ -101,7 +101,7 @@ def measure(hours: Hourly, hazards: Hazards | None, from_ms: int | None, plan: P
         scores = {RATES: rates} if hazards is None else {"model": of_hazards(hazards(hours, test), test), RATES: rates}
         found += hazard_metrics(test, scores, plan.draws, where=where)
         days = day_rows(hours, items, test_from, end)
-        found += next_day_metrics(days, {MEAN: np.column_stack([days.mean, days.mean])}, plan.draws, where=where)
+        found += next_day_metrics(days, {MEAN: days.naive}, plan.draws, where=where)
     return found
 
 
