@@ -49,7 +49,8 @@ def day_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) 
     units = np.where(full, sold, np.nan)
     number = hours.first_day + np.arange(len(sold))
     wanted = ((number >= from_day) & (number < until_day))[:, None] & full & (full.cumsum(axis=0) > 1)
-    parts = [_rows_of_day(units, items, day, np.flatnonzero(wanted[day])) for day in np.flatnonzero(wanted.any(axis=1))]
+    days = np.flatnonzero(wanted.any(axis=1)).tolist()
+    parts = [_rows_of_day(units, items, day, np.flatnonzero(wanted[day])) for day in days]
     day, item, demand, mean, high = (np.concatenate(column) for column in zip(*parts, strict=True))
     return DayRows(hours.first_day + day, item, demand, mean, high)
 

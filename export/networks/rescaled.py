@@ -67,8 +67,8 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
 def chord(function: Any, x: Any, reference: Any) -> Any:
     """(f(x) - f(reference)) / (x - reference), for f whose slope is between 0 and 1; 0.5 where both are one.
 
-    >>> chord(torch.relu, torch.tensor([2.0, -2.0]), torch.tensor([-2.0, -1.0])).tolist()
-    [0.5, 0.0]
+    >>> chord(torch.relu, torch.tensor([2.0, 3.0]), torch.tensor([-2.0, 1.0])).tolist()
+    [0.5, 1.0]
     """
     change = x - reference
     near = change.abs() < _NEAR
