@@ -1,7 +1,7 @@
 """Rows of (item, opening hour) where the item is in stock, and when it ran out after that.
 
-The next hour is nearly told by the sales of this one, so the hour after next counts as well. An item that is still there
-at closing time has not run out: what happens overnight is another day's business.
+The next hour is nearly told by the sales of this one, so the hour after next counts as well. An item that is still
+there at closing time has not run out: what happens overnight is another day's business.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HazardRows:
     @property
     def within(self) -> NDArray[np.bool_]:
         """Runs out within four hours."""
-        return self.out.any(axis=1)
+        return np.asarray(self.out.any(axis=1))
 
 
 def hazard_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) -> HazardRows:

@@ -25,13 +25,20 @@ class DayRows:
         day: of the demand, counted from 1970, int64 of shape (n,).
         item: index of the item, int64 of shape (n,).
         demand: units sold in opening hours, float64 of shape (n,).
-        mean: mean units of the days in stock among the 28 before, float64 of shape (n,); NaN where there is none.
+        mean: mean units of the days in stock among the 28 before, float64 of shape (n,).
+        high: their 0.9 quantile, float64 of shape (n,).
     """
 
     day: NDArray[np.int64]
     item: NDArray[np.int64]
     demand: NDArray[np.float64]
     mean: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @property
+    def naive(self) -> NDArray[np.float64]:
+        """What the past says as it is: its mean for the median, and its 0.9 quantile, of shape (n, 2)."""
+        return np.column_stack([self.mean, self.high])
 
 
 def day_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) -> DayRows:
@@ -39,16 +46,20 @@ def day_rows(hours: Hourly, items: NDArray[Any], from_day: int, until_day: int) 
     shape = (-1, hours.a_day, len(items))
     sold = hours.sold[:, items].astype(np.float64).reshape(shape).sum(axis=1)
     full = (hours.state[:, items].reshape(shape) == IN_STOCK).all(axis=1)
-    units = np.where(full, sold, 0.0)
-    mean = np.full(sold.shape, np.nan)
-    for day in range(1, len(sold)):
-        back = slice(max(day - DAYS_BACK, 0), day)
-        seen = full[back].sum(axis=0)
-        mean[day] = np.where(seen > 0, units[back].sum(axis=0) / np.maximum(seen, 1), np.nan)
+    units = np.where(full, sold, np.nan)
     number = hours.first_day + np.arange(len(sold))
-    wanted = ((number >= from_day) & (number < until_day))[:, None] & full & np.isfinite(mean)
-    day, column = np.nonzero(wanted)
-    return DayRows(number[day], np.asarray(items)[column], sold[day, column], mean[day, column])
+    wanted = ((number >= from_day) & (number < until_day))[:, None] & full & (full.cumsum(axis=0) > 1)
+    days = np.flatnonzero(wanted.any(axis=1)).tolist()
+    parts = [_rows_of_day(units, items, day, np.flatnonzero(wanted[day])) for day in days]
+    day, item, demand, mean, high = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return DayRows(hours.first_day + day, item, demand, mean, high)
+
+
+def _rows_of_day(units: NDArray[np.float64], items: NDArray[Any], day: int, at: NDArray[np.int64]) -> Any:
+    back = units[max(day - DAYS_BACK, 0) : day, at]
+    at, back = at[np.isfinite(back).any(axis=0)], back[:, np.isfinite(back).any(axis=0)]
+    mean, high = np.nanmean(back, axis=0), np.nanquantile(back, 0.9, axis=0)
+    return np.full(len(at), day), np.asarray(items)[at], units[day, at], mean, high
 
 
 def next_day_metrics(

@@ -1,0 +1,98 @@
+"""Hazard: how likely an item that is in stock runs out in each of the next four opening hours, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from export.datasets.hazard import HOURS_AHEAD
+from export.networks.preprocess import Standardise
+from export.networks.rescaled import Rescaled, chord
+
+#: Hours and weekdays are told apart, not measured.
+_HOURS, _WEEKDAYS = 24, 7
+_RARE = -3.4
+
+
+class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Features (n, width) of which the first two are the opening hour and the weekday, to hazards and reasons.
+
+    The score that is explained is the cumulative hazard `-log(1 - P(out within 4 h))`: it is a sum over hours, so
+    contributions add up to it exactly, less `baseline`, its value at a row of mean features with the shop open. What
+    closing time takes off is a contribution of the hour.
+
+    Args:
+        width: how many features.
+        a_day: opening hours a day; later hours of the day carry no risk.
+        hidden: units of each hidden layer.
+    """
+
+    def __init__(self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (192, 96)) -> None:
+        super().__init__()
+        self.a_day = a_day
+        self.inputs = Standardise(width)
+        self.net = Rescaled((2 * width + _HOURS + _WEEKDAYS, *hidden, HOURS_AHEAD))
+        with torch.no_grad():
+            self.net.layers[-1].bias.fill_(_RARE)
+
+    def learn(self, features: NDArray[Any]) -> None:
+        """Takes mean and deviation of the features from training rows."""
+        self.inputs.learn(features)
+
+    def expanded(self, features: Any) -> Any:
+        """What the layers see: standardised values, indicators of NaN, the hour and the weekday one by one."""
+        hour, weekday = features[:, 0:1], features[:, 1:2]
+        told = [hour == torch.arange(_HOURS), weekday == torch.arange(_WEEKDAYS)]
+        return torch.cat([self.inputs(features), *(each.to(features.dtype) for each in told)], dim=1)
+
+    def open(self, features: Any) -> Any:
+        """1 where the shop is still open so many hours later, (n, 4); an unknown hour counts as open."""
+        later = features[:, 0:1] + torch.arange(1, HOURS_AHEAD + 1)
+        return (~(later >= self.a_day)).to(features.dtype)
+
+    def logits(self, features: Any) -> Any:
+        """Hazards as log-odds (n, 4), for training."""
+        return self.net(self.expanded(features))
+
+    @property
+    def baseline(self) -> float:
+        """The cumulative hazard where every contribution is 0."""
+        with torch.no_grad():
+            zeros = torch.zeros(1, self.net.layers[0].in_features)
+            return float(F.softplus(self.net(zeros)).sum())
+
+    def forward(self, features: Any) -> tuple[Any, Any]:
+        """Hazards (n, 4), 0 after closing time, and contributions (n, width)."""
+        x = self.expanded(features)
+        passes = self.net.passes(x)
+        logits, reference = passes[-1], self.net(torch.zeros_like(x[:1]))
+        open_ = self.open(features)
+        slope = open_ * chord(F.softplus, logits, reference)
+        closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1)
+        return torch.sigmoid(logits) * open_, self._of_features(self.net.contributions(x, passes, slope), closed)
+
+    def _of_features(self, parts: Any, closed: Any) -> Any:
+        """Contributions of the expanded inputs, each given to the feature that it was made of."""
+        width = self.inputs.mean.shape[0]
+        found = parts[:, :width] + parts[:, width : 2 * width]
+        hour = parts[:, 2 * width : 2 * width + _HOURS].sum(dim=1) + closed
+        weekday = parts[:, 2 * width + _HOURS :].sum(dim=1)
+        return torch.cat([found[:, 0:1] + hour[:, None], found[:, 1:2] + weekday[:, None], found[:, 2:]], dim=1)
+
+
+def likelihood(logits: Any, out: Any, open_: Any) -> Any:
+    """Mean negative log-likelihood an hour at risk: an item that has run out, or a shop that has closed, is at none.
+
+    Args:
+        logits: (n, 4).
+        out: 1 where the item is out of stock so many hours later, (n, 4).
+        open_: 1 where the shop is still open then, (n, 4).
+    """
+    before = torch.cat([torch.zeros_like(out[:, :1]), out[:, :-1]], dim=1).cumsum(dim=1)
+    at_risk = open_ * (before == 0).to(out.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, out, reduction="none")
+    return (loss * at_risk).sum() / at_risk.sum().clamp_min(1.0)

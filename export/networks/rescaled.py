@@ -1,0 +1,76 @@
+"""A network of rectified layers that says exactly how much each input moved its outputs.
+
+Every layer passes on what came from where: a linear one by its weights, a rectifier by the slope of the chord between
+its value at the row and at a reference row. The contributions so found add up to output minus output at the reference,
+and cost as much again as the outputs.
+
+Source: A. Shrikumar et al., "Learning important features through propagating activation differences" (ICML 2017), the
+rescale rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+#: Below this difference a chord is taken for the tangent.
+_NEAR = 1e-5
+
+
+class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Linear layers with rectifiers between.
+
+    Args:
+        widths: of the inputs, of each hidden layer, and of the outputs.
+
+    The reference row is all zeros: standardised inputs at their mean.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, inputs: Any) -> Any:
+        """Inputs (n, widths[0]) to outputs (n, widths[-1])."""
+        return self.passes(inputs)[-1]
+
+    def passes(self, inputs: Any) -> list[Any]:
+        """What each layer gives before its rectifier; the last has none."""
+        found: list[Any] = []
+        for layer in self.layers:
+            inputs = layer(inputs if not found else torch.relu(found[-1]))
+            found.append(inputs)
+        return found
+
+    def contributions(self, inputs: Any, passes: Sequence[Any], slope: Any) -> Any:
+        """How much each input moved a score that is a sum of functions of the outputs.
+
+        Args:
+            inputs: (n, widths[0]).
+            passes: of these inputs.
+            slope: of the score's chord along each output, from the reference to the row, (n, widths[-1]).
+
+        Returns:
+            (n, widths[0]); sums to `(slope * (outputs - reference outputs)).sum(1)`.
+        """
+        at_reference = self.passes(torch.zeros_like(inputs[:1]))
+        for number in range(len(self.layers) - 1, 0, -1):
+            slope = slope @ self.layers[number].weight
+            slope = slope * chord(torch.relu, passes[number - 1], at_reference[number - 1])
+        return slope @ self.layers[0].weight * inputs
+
+
+def chord(function: Any, x: Any, reference: Any) -> Any:
+    """(f(x) - f(reference)) / (x - reference), for f whose slope is between 0 and 1; 0.5 where both are one.
+
+    >>> chord(torch.relu, torch.tensor([2.0, 3.0]), torch.tensor([-2.0, 1.0])).tolist()
+    [0.5, 1.0]
+    """
+    change = x - reference
+    near = change.abs() < _NEAR
+    slope = (function(x) - function(reference)) / torch.where(near, torch.ones_like(change), change)
+    return torch.where(near, torch.full_like(slope, 0.5), slope.clamp(0.0, 1.0))
