@@ -108,11 +108,6 @@ class Ownership:
         if not self.owned:
             self.erasures.clear()
 
-    def first_of_its_id(self, topic: str, partition: int, offset: int, event_id: int, bucket: int) -> bool:
-        """Whether an event is no duplicate of one before it; `event_id` is from `features.duplicates.event_ids`."""
-        owned = self.owned[topic, partition]
-        return owned.seen[bucket].take_in(event_id, offset, owned.folded_to[bucket] or 0)
-
     def foldable(self, topic: str, feed: Feed, bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows of a feed are not in the state yet, bool of shape (n,); notes the source positions it lets by.
 

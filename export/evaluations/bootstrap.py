@@ -1,13 +1,15 @@
-"""Intervals by resampling customers: rows of one customer are not independent, customers nearly are."""
+"""Intervals by resampling customers, or items: rows of one are not independent, they themselves nearly are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.manifest import Metric
 
 #: Figures by name, from the weight of each row.
 Figures = Callable[[NDArray[np.float64]], dict[str, float]]
@@ -56,3 +58,26 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def ones(rows: NDArray[Any]) -> NDArray[np.float64]:
     """The weights of the data as they are."""
     return np.ones(len(rows))
+
+
+def beside(of: Mapping[str, Figures], owner: NDArray[np.int64], drawn: Resamples, told: str) -> list[Metric]:
+    """The figures of the first, with their intervals, beside those of the others on the same rows.
+
+    Args:
+        of: figures by who they are of; the first is the model, the others are baselines.
+        owner: the customer or item of each row, int64 of shape (n,).
+        drawn: of them; without draws there are no intervals.
+        told: the metric's name, with `{}` for the figure's.
+    """
+    model, *others = of
+    values = {who: figures(ones(owner)) for who, figures in of.items()}
+    spread = drawn.of(of[model], owner)
+    return [
+        Metric(
+            name=told.format(figure),
+            value=value,
+            baselines={who: values[who][figure] for who in others},
+            ci95=interval(spread[figure]) if spread else None,
+        )
+        for figure, value in values[model].items()
+    ]

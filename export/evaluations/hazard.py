@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.datasets.hazard import HazardRows
-from export.evaluations.bootstrap import interval, ones, resamples
+from export.evaluations.bootstrap import beside, resamples
 from export.evaluations.weighted import probabilities
 from models.manifest import Metric
 
@@ -53,18 +53,7 @@ def hazard_metrics(
     for question, (name, label) in enumerate(zip(QUESTIONS, (rows.next, rows.after_next, rows.within), strict=True)):
         at = np.flatnonzero(rows.open[:, 1]) if question == 1 else np.arange(len(rows))
         of = {who: probabilities(label[at], p[at, question]) for who, p in scores.items()}
-        model, *others = of
-        values = {who: figures(ones(at)) for who, figures in of.items()}
-        spread = drawn.of(of[model], item[at])
-        found += [
-            Metric(
-                name=f"{figure} of {name}{where}",
-                value=value,
-                baselines={who: values[who][figure] for who in others},
-                ci95=interval(spread[figure]) if spread else None,
-            )
-            for figure, value in values[model].items()
-        ]
+        found += beside(of, item[at], drawn, f"{{}} of {name}{where}")
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.datasets.hourly import IN_STOCK, Hourly
-from export.evaluations.bootstrap import Figures, interval, ones, resamples
+from export.evaluations.bootstrap import Figures, beside, resamples
 from models.manifest import Metric
 
 #: Days that the mean looks back.
@@ -76,18 +76,8 @@ def next_day_metrics(
     """
     item = np.unique(rows.item, return_inverse=True)[1].astype(np.int64)
     of = {who: _figures(rows.demand, q) for who, q in quantiles.items()}
-    model, *others = of
-    values = {who: figures(ones(rows.day)) for who, figures in of.items()}
-    spread = resamples(int(item.max()) + 1, draws, seed).of(of[model], item)
-    return [
-        Metric(
-            name=f"{figure}{where}",
-            value=value,
-            baselines={who: values[who][figure] for who in others},
-            ci95=interval(spread[figure]) if spread else None,
-        )
-        for figure, value in values[model].items()
-    ]
+    drawn = resamples(int(item.max()) + 1, draws, seed)
+    return beside(of, item, drawn, f"{{}}{where}")
 
 
 def _figures(demand: NDArray[np.float64], quantiles: NDArray[Any]) -> Figures:
