@@ -21,6 +21,7 @@ from features.eventlog import OrderHistory, read_catalog, read_orders
 from features.logfile import EventLogError
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
+from features.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,15 @@ class Level:
     next_event: NDArray[np.int64]
 
 
-def customer_levels(log: Log) -> Iterator[Level]:
-    """Folds all order events of known customers, the k-th of every customer at a time."""
+def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[Level]:
+    """Folds all order events of known customers, the k-th of every customer at a time.
+
+    Args:
+        log: the event log.
+        views: what is folded; the shipped views where None.
+    """
     orders, lines = log.history.orders, log.history.order_lines
-    table = EntityTable("customer", views_of("customer"))
+    table = EntityTable("customer", views_of("customer") if views is None else views)
     keys = list(dict.fromkeys(orders.entities))
     table.admit_new(keys)
     slots = table.slots_of(orders.entities)
