@@ -80,6 +80,7 @@ class Level:
         as_of_ms: the newest event time in the state.
         next_ms: event time of the customer's next event, or a time after the log's end.
         next_event: its index, or -1.
+        next_placed: whether it is an order that was placed.
     """
 
     table: EntityTable
@@ -89,6 +90,7 @@ class Level:
     as_of_ms: NDArray[np.int64]
     next_ms: NDArray[np.int64]
     next_event: NDArray[np.int64]
+    next_placed: NDArray[np.bool_]
 
 
 def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[Level]:
@@ -107,13 +109,14 @@ def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[L
     line_rank = rank[np.repeat(np.arange(len(orders)), orders.columns["lines"] // FIXED_POINT)]
     after = _next_events(slots, rank)
     times = np.append(orders.columns["event_time_ms"], log.last_ms + DAY_MS)
+    placed = np.append(orders.columns["kind"] == OrderKind.PLACED, False)
     for level in range(int(rank.max()) + 1):
         at = np.flatnonzero(rank == level)
         table.fold(orders.take(at))
         table.fold(lines.take(np.flatnonzero(line_rank == level)))
         here = slots[at]
-        newest = table.event_time_ms(here)
-        yield Level(table, here, at, orders.columns["kind"][at], newest, times[after[at]], after[at])
+        newest, then = table.event_time_ms(here), after[at]
+        yield Level(table, here, at, orders.columns["kind"][at], newest, times[then], then, placed[then])
 
 
 def _next_events(slots: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -71,7 +71,7 @@ def evaluate(
     log = read_log(events)
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
-    bench = _Bench(_Model(model_dir), log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
+    bench = _Bench(Scores(model_dir), log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
     if not bench.asked().any():
         raise UsageError(f"{events}: no order from {date_of(start)} on has {_EARLIER} orders of its customer before it")
     tell("next basket", 0.0)
@@ -82,7 +82,7 @@ def evaluate(
     return metrics
 
 
-class _Model:
+class Scores:
     """A released model, fed by the names of its features."""
 
     def __init__(self, directory: Path) -> None:
@@ -103,7 +103,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Bench:
-    model: _Model
+    model: Scores
     log: Log
     baskets: Baskets
     from_ms: int
