@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from string import Template
 
-from export.networks.reorder import ReorderNet
 from export.tasks.base import Evaluation
 from export.work import Origin
 from models.manifest import Manifest, Metric
@@ -19,7 +17,6 @@ def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
     """The card as Markdown."""
     training = manifest.training
     text = files("export").joinpath(f"cards/{manifest.name}.md").read_text(encoding="utf-8")
-    groups = len(ReorderNet().net.split) - len(manifest.features) if manifest.name == "reorder" else 0
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
@@ -49,14 +46,14 @@ def card(manifest: Manifest, evaluation: Evaluation, origin: Origin) -> str:
         f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest "
         f"difference {manifest.parity.max_abs_difference:.2g} (relative {manifest.parity.max_rel_difference:.2g}).",
         "",
-        Template(text).substitute(groups=groups).rstrip(),
+        text.rstrip(),
         "",
     ]
     return "\n".join(lines)
 
 
 def table(metrics: list[Metric]) -> list[str]:
-    """The figures beside their baselines, as a Markdown table.
+    """The figures beside their baselines, as a Markdown table; 95% intervals in brackets.
 
     >>> table([Metric(name="AUC", value=0.8, baselines={"frequency": 0.7})])[-1]
     '| AUC | 0.8000 | 0.7000 |'
@@ -65,8 +62,12 @@ def table(metrics: list[Metric]) -> list[str]:
     rows = [["", "this model", *baselines], ["---"] * (2 + len(baselines))]
     for metric in metrics:
         others = [f"{metric.baselines[b]:.4f}" if b in metric.baselines else "–" for b in baselines]
-        rows.append([metric.name, f"{metric.value:.4f}", *others])
+        rows.append([metric.name, f"{metric.value:.4f}{_range(metric)}", *others])
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _range(metric: Metric) -> str:
+    return "" if metric.ci95 is None else f" ({metric.ci95[0]:.4f} to {metric.ci95[1]:.4f})"
 
 
 def verdicts(metrics: list[Metric]) -> list[str]:

@@ -111,7 +111,7 @@ def rows_before(log: Log, baskets: Baskets, wanted: NDArray[np.bool_], views: Se
         views: what is folded; `wide_views` where None.
 
     Returns:
-        features float32 (n, 28); product, basket, as_of_ms int64 (n,); label bool (n,): the basket holds the product.
+        features float32 (n, 30); product, basket, as_of_ms int64 (n,); label bool (n,): the basket holds the product.
     """
     parts = []
     for level in customer_levels(log, wide_views(baskets) if views is None else views):

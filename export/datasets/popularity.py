@@ -6,6 +6,7 @@ customers yet, so they are unknown in its vectors; what they are worth is in the
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from features.vectors.reorder import FEATURES, JOINED
 _WINDOWS_DAYS = (7, 30, 90)
 _DAY_S = 86_400
 _BITS = 32
+#: Orders of a thousand that are added before shares are compared.
+_SMALL = 2.0
 #: Of the prior: so many customers, of whom a fifth came back.
 _PRIOR, _PRIOR_SHARE = 10.0, 0.2
 _JOINED = [list(FEATURES).index(name) for name in JOINED]
@@ -43,10 +46,11 @@ class Popularity:
         self._first, self._second = np.sort(when[first]), np.sort(when[second])
 
     def columns(self, rows: Arrays) -> NDArray[np.float32]:
-        """The columns `JOINED` of the vector for rows of `export.datasets.baskets`, float32 of shape (n, 4)."""
+        """The columns `JOINED` of the vector for rows of `export.datasets.baskets`, float32 of shape (n, 6)."""
         product, now = rows["product"], rows["as_of_ms"] // 1000
         shares = [self._share(product, now, days) for days in _WINDOWS_DAYS]
-        return np.column_stack([*shares, self._again(product, now, rows["features"])]).astype(np.float32)
+        trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
+        return np.column_stack([*shares, *trends, self._again(product, now, rows["features"])]).astype(np.float32)
 
     def join(self, rows: Arrays) -> Arrays:
         """The rows with their joined features known; in place."""

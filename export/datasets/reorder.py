@@ -26,8 +26,8 @@ Arrays = dict[str, NDArray[Any]]
 
 #: A score older than this is not read.
 MOST_AGE_DAYS = 60
-#: Products of a moment that are kept of a wide table; those of the next order are the first of them.
-WIDE_PRODUCTS = 100
+#: Products that are kept of a wide table after an order, and before one: there, more of a list teach more.
+WIDE_PRODUCTS = (100, 400)
 AFTER, AGED, BEFORE = range(3)
 #: Bits of a time in seconds within a search key.
 _TIME_BITS = 32
@@ -61,7 +61,7 @@ def build(log: Log, until_ms: int, seed: int) -> Arrays:
     """All rows with as-of times before `until_ms`.
 
     Returns:
-        features float32 (n, 28); next_days float32 (n,); bought bool (n,), the order at the as-of time holds the
+        features float32 (n, 30); next_days float32 (n,); bought bool (n,), the order at the as-of time holds the
         product, of moment `BEFORE` alone; as_of_ms, state_ms (newest event in the state), group (one an as-of time of a
         customer), customer int64 (n,); moment int8 (n,); wide bool (n,); product uint64 (n,).
     """
@@ -127,9 +127,10 @@ def _moment(level: Level, moment: int, rng: np.random.Generator) -> tuple[NDArra
 
 def _thinned(part: Arrays) -> Arrays:
     """Some products of each group: those bought, then as by lot, but the same ones whatever else is in the log."""
+    most = WIDE_PRODUCTS[int(part["moment"].max(initial=AFTER) == BEFORE)]
     mixed = part["product"] ^ (part["as_of_ms"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     lot = (mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(16)
     order = np.lexsort((lot, ~part["bought"], part["group"]))
     group = part["group"][order]
-    kept = np.sort(order[np.arange(len(group)) - np.searchsorted(group, group) < WIDE_PRODUCTS])
+    kept = np.sort(order[np.arange(len(group)) - np.searchsorted(group, group) < most])
     return {name: column[kept] for name, column in part.items()}

@@ -42,6 +42,8 @@ _SEGMENTS = {"3 to 5 orders before": (3, 5), "6 to 20 orders before": (6, 20), "
 _HEAVY = 3
 
 Tell = Callable[[str, float], None]
+#: From features (n, 30) what rows are ranked by, and P(bought again within 30 days), float64 of shape (n,).
+Score = Callable[[NDArray[np.float32]], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def evaluate(
@@ -68,10 +70,22 @@ def evaluate(
     Raises:
         UsageError: there is nothing to test, or nothing before it.
     """
+    return measure(Scores(model_dir), events, from_ms, draws, seed, tell)
+
+
+def measure(
+    scores: Score,
+    events: Path,
+    from_ms: int | None = None,
+    draws: int = 500,
+    seed: int = 7,
+    tell: Tell = lambda text, share: None,
+) -> list[Metric]:
+    """As `evaluate`, of anything that gives features a rank and P(bought again within 30 days), float64 of (n,)."""
     log = read_log(events)
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
-    bench = _Bench(Scores(model_dir), log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
+    bench = _Bench(scores, log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
     if not bench.asked().any():
         raise UsageError(f"{events}: no order from {date_of(start)} on has {_EARLIER} orders of its customer before it")
     tell("next basket", 0.0)
@@ -94,7 +108,7 @@ class Scores:
         self.session = Session(directory / "model.onnx")
 
     def __call__(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What rows are ranked by, and P(bought again within 30 days), float64 of shape (n,)."""
+        """See `Score`."""
         feed = {"features": np.ascontiguousarray(features[:, self.columns])}
         found = self.session.run(feed, len(features))
         chance = found["probability"][:, -1].astype(np.float64)
@@ -103,7 +117,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class _Bench:
-    model: Scores
+    model: Score
     log: Log
     baskets: Baskets
     from_ms: int

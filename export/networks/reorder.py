@@ -17,7 +17,7 @@ HORIZONS_DAYS = (7, 14, 30)
 
 
 class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Features (n, 28) to probability (n, 3), contributions (n, 28) and rank (n,).
+    """Features (n, 30) to probability (n, 3), contributions (n, 30) and rank (n,).
 
     Calibration (`scale`, `shift`, `steps`) is a part of the graph. `sum(contributions) + baseline` is the log-odds of
     the 30-day probability; contributions are 0 on average over the training rows. The rank is trained on whole baskets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from export import metrics as m
 from export.datasets import reorder as dataset
+from export.evaluations.reorder import measure
 from export.fit import Recipe, seeded, train
 from export.history import Log
 from export.networks.reorder import HORIZONS_DAYS, ReorderNet
@@ -31,7 +33,7 @@ class Reorder(Task):
 
     name = "reorder"
     task = "reorder"
-    epochs = 6
+    epochs = 12
 
     def split(self, log: Log) -> Split:
         """30 days of gap."""
@@ -142,6 +144,17 @@ class Reorder(Task):
             "shift": float(network.shift),
         }
         return Evaluation(metrics, calibration, len(label), _notes(arrays, split, probability[:, 2]))
+
+    def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
+        """The next basket and what was bought again, as `export.evaluations.reorder` measures a released model."""
+
+        def scores(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            with torch.no_grad():
+                parts = [network(part) for part in torch.from_numpy(features).split(65_536)]
+            chance, rank = (torch.cat([part[i] for part in parts]).double().numpy() for i in (0, 2))
+            return rank, chance[:, -1]
+
+        return measure(scores, events, split.test_from_ms)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Rows of the test period."""

@@ -50,6 +50,8 @@ FEATURES: dict[str, str] = {
     "shop_orders_7d": "orders of the shop with this product, of a thousand orders, over 7 days",
     "shop_orders_30d": "orders of the shop with this product, of a thousand orders, over 30 days",
     "shop_orders_90d": "orders of the shop with this product, of a thousand orders, over 90 days",
+    "shop_trend_30d": "logarithm of its orders over 7 days over those of 30, both of a thousand, plus 2",
+    "shop_trend_90d": "logarithm of its orders over 30 days over those of 90, both of a thousand, plus 2",
     "shop_again": "percent of the other customers with this product who bought it again",
 }
 
@@ -65,7 +67,7 @@ class ReorderRows:
     Args:
         customer: index into the slots that were asked for, int64 of shape (n,).
         product: product ids, uint64 of shape (n,).
-        features: float32 of shape (n, 28), columns as `FEATURES`; NaN is unknown.
+        features: float32 of shape (n, 30), columns as `FEATURES`; NaN is unknown.
     """
 
     customer: NDArray[np.int64]

@@ -277,7 +277,7 @@ def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> 
 def test_no_entities_give_no_rows() -> None:
     customers, items = table("customer", []), table("item", [])
     none, never = np.empty(0, np.int64), np.empty(0, np.int64)
-    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 28)
+    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 30)
     assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
     assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 15)
 
