@@ -26,6 +26,9 @@ from models.manifest import Fallback, Metric
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 _BASELINE_ROWS = 150_000
+#: Rows and lists of one fit, by lot: training is to take minutes on a CPU.
+_MOST_ROWS, _MOST_LISTS = 700_000, 8_000
+_DRAWS = 200
 
 
 class Reorder(Task):
@@ -33,7 +36,7 @@ class Reorder(Task):
 
     name = "reorder"
     task = "reorder"
-    epochs = 12
+    epochs = 5
 
     def split(self, log: Log) -> Split:
         """30 days of gap."""
@@ -86,7 +89,7 @@ class Reorder(Task):
         what = "fitting" if against is None else "choosing"
         earlier = arrays["as_of_ms"] < until_ms
         before = arrays["moment"] == dataset.BEFORE
-        known = _Known(arrays, earlier & ~before, until_ms)
+        known = _Known(arrays, _some(earlier & ~before, _MOST_ROWS, seed), until_ms)
         with torch.no_grad():
             x = network.inputs(known.x)
             vx = network.inputs(against[0].x) if against else None
@@ -98,7 +101,8 @@ class Reorder(Task):
             (lambda: float(_loss(network, vx, against[0].y, against[0].weight))) if against else None,
             lambda t, s: tell(f"{what} chances: {t}", done + s / 4),
         )
-        lists = lists_of(arrays, earlier & before, network.inputs)
+        orders = earlier & before & _some_groups(arrays["group"], earlier & before, _MOST_LISTS, seed)
+        lists = lists_of(arrays, orders, network.inputs)
         shown = lists_of(arrays, against[1], network.inputs) if against else None
         ranks = train(
             network.places,
@@ -154,7 +158,7 @@ class Reorder(Task):
             chance, rank = (torch.cat([part[i] for part in parts]).double().numpy() for i in (0, 2))
             return rank, chance[:, -1]
 
-        return measure(scores, events, split.test_from_ms)
+        return measure(scores, events, split.test_from_ms, draws=_DRAWS)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Rows of the test period."""
@@ -195,6 +199,23 @@ class _Known:
         ends = arrays["as_of_ms"][rows][:, None] + np.array(HORIZONS_DAYS) * DAY_MS
         weight = (ends <= until_ms) * np.array(_HORIZON_WEIGHTS)
         self.weight = torch.from_numpy(weight.astype(np.float32))
+
+
+def _some(rows: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:
+    """At most so many of the rows, by lot."""
+    at = np.flatnonzero(rows)
+    if len(at) > most:
+        at = np.random.default_rng(seed).choice(at, most, replace=False)
+    out = np.zeros(len(rows), np.bool_)
+    out[at] = True
+    return out
+
+
+def _some_groups(group: NDArray[np.int64], rows: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:
+    """The rows of at most so many of their groups, by lot."""
+    there = np.zeros(int(group.max()) + 1, np.bool_)
+    there[group[rows]] = True
+    return _some(there, most, seed)[group]
 
 
 def _as_fed(arrays: Arrays) -> Arrays:
