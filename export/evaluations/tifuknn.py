@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse  # type: ignore[import-untyped]  # it ships no types
 
 from export.datasets.baskets import Arrays, Baskets
 
@@ -74,7 +74,7 @@ def tifuknn(
 def _past(baskets: Baskets, at: int) -> NDArray[np.int64]:
     """Baskets of the same customer at earlier times."""
     same = np.flatnonzero(baskets.customer[:at] == baskets.customer[at])
-    return same[baskets.time_ms[same] < baskets.time_ms[at]]
+    return np.asarray(same[baskets.time_ms[same] < baskets.time_ms[at]])
 
 
 def _vectors(baskets: Baskets, pasts: list[NDArray[np.int64]], how: Settings) -> Any:
