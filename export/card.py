@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from string import Template
 
 from export.benchmark import Cost, told
-from export.networks.reorder import ReorderNet
 from export.quantize import Variant
 from export.tasks.base import Evaluation
 from export.work import Origin
@@ -24,7 +22,6 @@ def card(
     """The card as Markdown."""
     training = manifest.training
     text = files("export").joinpath(f"cards/{manifest.name}.md").read_text(encoding="utf-8")
-    groups = len(ReorderNet().net.split) - len(manifest.features) if manifest.name == "reorder" else 0
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
@@ -62,14 +59,14 @@ def card(
         "",
         *(f"* {v.kind}: {'not kept: ' + v.why_not if v.why_not else 'as good, and faster'}." for v in variants),
         "",
-        Template(text).substitute(groups=groups).rstrip(),
+        text.rstrip(),
         "",
     ]
     return "\n".join(lines)
 
 
 def table(metrics: list[Metric]) -> list[str]:
-    """The figures beside their baselines, as a Markdown table.
+    """The figures beside their baselines, as a Markdown table; 95% intervals in brackets.
 
     >>> table([Metric(name="AUC", value=0.8, baselines={"frequency": 0.7})])[-1]
     '| AUC | 0.8000 | 0.7000 |'
@@ -78,8 +75,12 @@ def table(metrics: list[Metric]) -> list[str]:
     rows = [["", "this model", *baselines], ["---"] * (2 + len(baselines))]
     for metric in metrics:
         others = [f"{metric.baselines[b]:.4f}" if b in metric.baselines else "–" for b in baselines]
-        rows.append([metric.name, f"{metric.value:.4f}", *others])
+        rows.append([metric.name, f"{metric.value:.4f}{_range(metric)}", *others])
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _range(metric: Metric) -> str:
+    return "" if metric.ci95 is None else f" ({metric.ci95[0]:.4f} to {metric.ci95[1]:.4f})"
 
 
 def verdicts(metrics: list[Metric]) -> list[str]:

@@ -21,6 +21,7 @@ from features.eventlog import OrderHistory, read_catalog, read_orders
 from features.logfile import EventLogError
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
+from features.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Level:
         as_of_ms: the newest event time in the state.
         next_ms: event time of the customer's next event, or a time after the log's end.
         next_event: its index, or -1.
+        next_placed: whether it is an order that was placed.
     """
 
     table: EntityTable
@@ -88,12 +90,18 @@ class Level:
     as_of_ms: NDArray[np.int64]
     next_ms: NDArray[np.int64]
     next_event: NDArray[np.int64]
+    next_placed: NDArray[np.bool_]
 
 
-def customer_levels(log: Log) -> Iterator[Level]:
-    """Folds all order events of known customers, the k-th of every customer at a time."""
+def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[Level]:
+    """Folds all order events of known customers, the k-th of every customer at a time.
+
+    Args:
+        log: the event log.
+        views: what is folded; the shipped views where None.
+    """
     orders, lines = log.history.orders, log.history.order_lines
-    table = EntityTable("customer", views_of("customer"))
+    table = EntityTable("customer", views_of("customer") if views is None else views)
     keys = list(dict.fromkeys(orders.entities))
     table.admit_new(keys)
     slots = table.slots_of(orders.entities)
@@ -101,13 +109,14 @@ def customer_levels(log: Log) -> Iterator[Level]:
     line_rank = rank[np.repeat(np.arange(len(orders)), orders.columns["lines"] // FIXED_POINT)]
     after = _next_events(slots, rank)
     times = np.append(orders.columns["event_time_ms"], log.last_ms + DAY_MS)
+    placed = np.append(orders.columns["kind"] == OrderKind.PLACED, False)
     for level in range(int(rank.max()) + 1):
         at = np.flatnonzero(rank == level)
         table.fold(orders.take(at))
         table.fold(lines.take(np.flatnonzero(line_rank == level)))
         here = slots[at]
-        newest = table.event_time_ms(here)
-        yield Level(table, here, at, orders.columns["kind"][at], newest, times[after[at]], after[at])
+        newest, then = table.event_time_ms(here), after[at]
+        yield Level(table, here, at, orders.columns["kind"][at], newest, times[then], then, placed[then])
 
 
 def _next_events(slots: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:

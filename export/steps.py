@@ -44,7 +44,9 @@ def evaluate(work: Work) -> Evaluation:
     """Figures of the test period."""
     task = task_of(work.model)
     arrays, origin = work.dataset()
-    evaluation = task.evaluate(work.network(task.network()), arrays, origin.split)
+    network = work.network(task.network())
+    evaluation = task.evaluate(network, arrays, origin.split)
+    evaluation.metrics.extend(task.measured(network, Path(origin.events), origin.split))
     work.save("metrics.json", evaluation)
     return evaluation
 

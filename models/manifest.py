@@ -14,7 +14,7 @@ from msgspec import Meta
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
         {"features": "float32[n, features]"},
-        {"probability": "float32[n, 3]", "contributions": "float32[n, features]"},
+        {"probability": "float32[n, 3]", "contributions": "float32[n, features]", "rank": "float32[n]"},
     ),
     "stockout": (
         {

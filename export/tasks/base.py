@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -75,6 +76,10 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Figures of the test period, with baselines on the same rows."""
+
+    def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
+        """Figures of whole lists on the event log itself, with intervals, where the task has such an evaluation."""
+        return []
 
     @abstractmethod
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:

@@ -1,25 +1,34 @@
-"""Task reorder: P(bought again within 7, 14 and 30 days) of each product of a customer's repertoire."""
+"""Task reorder: P(bought again within 7, 14 and 30 days) of each product of a customer's repertoire, and its rank."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from export import metrics as m
 from export.datasets import reorder as dataset
+from export.evaluations.reorder import measure
 from export.fit import Recipe, seeded, train
 from export.history import Log
 from export.networks.reorder import HORIZONS_DAYS, ReorderNet
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
+from export.tasks.lists import lists_of
+from features.aggregations.base import DAY_MS
+from features.vectors.reorder import FEATURES, JOINED
 from models.manifest import Fallback, Metric
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 _BASELINE_ROWS = 150_000
+#: Rows and lists of one fit, by lot: training is to take minutes on a CPU.
+_MOST_ROWS, _MOST_LISTS = 300_000, 4_000
+_DRAWS = 200
 
 
 class Reorder(Task):
@@ -27,7 +36,7 @@ class Reorder(Task):
 
     name = "reorder"
     task = "reorder"
-    epochs = 8
+    epochs = 3
 
     def split(self, log: Log) -> Split:
         """30 days of gap."""
@@ -38,62 +47,83 @@ class Reorder(Task):
         return dataset.build(log, split.test_until_ms, seed)
 
     def network(self) -> Any:
-        """An additive network."""
+        """Weighed features, and what ranks."""
         return ReorderNet()
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
-        """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
-        recipe = Recipe(epochs=epochs, batch=4096, rate=2e-3, decay=0.3, seed=seed)
-        x, y = _tensors(arrays, split.train(arrays["as_of_ms"]))
-        vx, vy = _tensors(arrays, split.validation(arrays["as_of_ms"]))
-        first = self._fresh(x, seed)
-
-        def validate() -> float:
-            return float(_loss(first, vx, vy))
-
-        best = train(
-            first,
-            lambda i: _loss(first, x[i], y[i]),
-            len(x),
-            recipe,
-            validate,
-            lambda t, s: tell(f"choosing: {t}", s / 2),
-        )
-        first.net.freeze()
-        _calibrate(first, vx, vy)
+        """Chooses the numbers of epochs and calibrates on validation, then fits on all that was known by the test."""
+        chance_only = arrays["moment"] != dataset.BEFORE
+        inside = split.validation(arrays["as_of_ms"])
+        known = _Known(arrays, inside & chance_only, split.test_from_ms)
+        lists = inside & ~chance_only
+        first = self._fresh(arrays, split.validation_from_ms, seed)
+        best = self._fit(first, arrays, split.validation_from_ms, (epochs, epochs), seed, (known, lists), tell, 0.0)
+        _calibrate(first, first.inputs(known.x), known.y)
         with torch.no_grad():
-            figure = float(_loss(first, vx, vy))
-        x, y = _tensors(arrays, split.fit(arrays["as_of_ms"]))
-        final = self._fresh(x, seed)
-        again = Recipe(epochs=best, batch=4096, rate=2e-3, decay=0.3, seed=seed)
-        train(
-            final,
-            lambda i: _loss(final, x[i], y[i]),
-            len(x),
-            again,
-            None,
-            lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2),
-        )
-        final.net.freeze()
+            figure = float(_loss(first, first.inputs(known.x), known.y, known.weight))
+            ndcg = lists_of(arrays, lists, first.inputs).ndcg(first.places)
+        final = self._fresh(arrays, split.test_from_ms, seed)
+        self._fit(final, arrays, split.test_from_ms, best, seed, None, tell, 0.5)
         for name in ("scale", "shift", "steps"):
             getattr(final, name).copy_(getattr(first, name))
-        with torch.no_grad():
-            final.centre.copy_(torch.cat([final.net(final.inputs(part))[0] for part in x.split(65536)]).mean(dim=0))
+        self._centre(final, arrays, split)
         return final, {
-            "epochs": best,
+            "epochs": best[0],
+            "epochs_rank": best[1],
             "validation_loss": figure,
+            "validation_ndcg": ndcg,
             "scale": float(final.scale),
             "shift": float(final.shift),
         }
 
-    def _fresh(self, x: Any, seed: int) -> Any:
+    def _fresh(self, arrays: Arrays, until_ms: int, seed: int) -> Any:
         seeded(seed)
         network = self.network()
-        network.inputs.learn(x.numpy())
+        network.inputs.learn(arrays["features"][arrays["as_of_ms"] < until_ms])
         return network
+
+    def _fit(
+        self, network: Any, arrays: Arrays, until_ms: int, epochs: Any, seed: int, against: Any, tell: Tell, done: float
+    ) -> tuple[int, int]:
+        """Trains both parts on what was known at `until_ms`; they share no weights. Gives the epochs of each."""
+        what = "fitting" if against is None else "choosing"
+        earlier = arrays["as_of_ms"] < until_ms
+        before = arrays["moment"] == dataset.BEFORE
+        known = _Known(arrays, _some(earlier & ~before, _MOST_ROWS, seed), until_ms)
+        with torch.no_grad():
+            x = network.inputs(known.x)
+            vx = network.inputs(against[0].x) if against else None
+        chances = train(
+            network.net,
+            lambda i: _loss(network, x[i], known.y[i], known.weight[i]),
+            len(x),
+            Recipe(epochs=epochs[0], batch=4096, rate=2e-3, decay=0.05, seed=seed),
+            (lambda: float(_loss(network, vx, against[0].y, against[0].weight))) if against else None,
+            lambda t, s: tell(f"{what} chances: {t}", done + s / 4),
+        )
+        orders = earlier & before & _some_groups(arrays["group"], earlier & before, _MOST_LISTS, seed)
+        lists = lists_of(arrays, orders, network.inputs)
+        shown = lists_of(arrays, against[1], network.inputs) if against else None
+        ranks = train(
+            network.places,
+            lambda i: lists.loss(network.places, i),
+            len(lists),
+            Recipe(epochs=epochs[1], batch=64, rate=2e-3, decay=0.05, seed=seed),
+            (lambda: -shown.ndcg(network.places)) if shown else None,
+            lambda t, s: tell(f"{what} ranks: {t}", done + 0.25 + s / 4),
+        )
+        return chances, ranks
+
+    def _centre(self, network: Any, arrays: Arrays, split: Split) -> None:
+        fitted = split.fit(arrays["as_of_ms"]) & (arrays["moment"] != dataset.BEFORE)
+        x = torch.from_numpy(arrays["features"][fitted])
+        with torch.no_grad():
+            sums = [network.net(network.inputs(part))[0].sum(dim=0) for part in x.split(65536)]
+            network.centre.copy_(torch.stack(sums).sum(dim=0) / max(len(x), 1))
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Classification and ranking figures against personal frequency and logistic regression."""
+        arrays = _as_fed(arrays)
         test = split.test(arrays["as_of_ms"])
         x, labels = _tensors(arrays, test)
         with torch.no_grad():
@@ -119,9 +149,21 @@ class Reorder(Task):
         }
         return Evaluation(metrics, calibration, len(label), _notes(arrays, split, probability[:, 2]))
 
+    def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
+        """The next basket and what was bought again, as `export.evaluations.reorder` measures a released model."""
+
+        def scores(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            with torch.no_grad():
+                parts = [network(part) for part in torch.from_numpy(features).split(65_536)]
+            chance, rank = (torch.cat([part[i] for part in parts]).double().numpy() for i in (0, 2))
+            return rank, chance[:, -1]
+
+        return measure(scores, events, split.test_from_ms, draws=_DRAWS)
+
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Rows of the test period."""
-        at = np.flatnonzero(split.test(arrays["as_of_ms"]))
+        held = ~arrays["wide"] & (arrays["moment"] != dataset.BEFORE)
+        at = np.flatnonzero(split.test(arrays["as_of_ms"]) & held)
         pick = np.random.default_rng(seed).choice(at, rows, replace=len(at) < rows)
         return {"features": arrays["features"][pick]}
 
@@ -134,7 +176,7 @@ class Reorder(Task):
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
         """Probabilities outside [0, 1], decreasing with the horizon, or anything not finite."""
         p = outputs["probability"]
-        found = finite(outputs, "probability", "contributions")
+        found = finite(outputs, "probability", "contributions", "rank")
         if not ((p >= 0) & (p <= 1)).all():
             found.append("probability is outside [0, 1]")
         if not (np.diff(p, axis=1) >= -1e-6).all():
@@ -146,16 +188,55 @@ class Reorder(Task):
         return popular_products(log, split.fit_until_ms)
 
 
+class _Known:
+    """Rows with what was known of their labels at a time: a horizon that reaches past it weighs nothing.
+
+    So the weeks before a test help with the shorter horizons, and none of their labels is from the test.
+    """
+
+    def __init__(self, arrays: Arrays, rows: NDArray[np.bool_], until_ms: int) -> None:
+        self.x, self.y = _tensors(arrays, rows)
+        ends = arrays["as_of_ms"][rows][:, None] + np.array(HORIZONS_DAYS) * DAY_MS
+        weight = (ends <= until_ms) * np.array(_HORIZON_WEIGHTS)
+        self.weight = torch.from_numpy(weight.astype(np.float32))
+
+
+def _some(rows: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:
+    """At most so many of the rows, by lot."""
+    at = np.flatnonzero(rows)
+    if len(at) > most:
+        at = np.random.default_rng(seed).choice(at, most, replace=False)
+    out = np.zeros(len(rows), np.bool_)
+    out[at] = True
+    return out
+
+
+def _some_groups(group: NDArray[np.int64], rows: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:
+    """The rows of at most so many of their groups, by lot."""
+    there = np.zeros(int(group.max()) + 1, np.bool_)
+    there[group[rows]] = True
+    return _some(there, most, seed)[group]
+
+
+def _as_fed(arrays: Arrays) -> Arrays:
+    """The rows that the engine scores, as it feeds them: of the live tables, without joined features."""
+    held = ~arrays["wide"] & (arrays["moment"] != dataset.BEFORE)
+    found = {name: column[held] for name, column in arrays.items()}
+    found["features"][:, [list(FEATURES).index(name) for name in JOINED]] = np.nan
+    return found
+
+
 def _tensors(arrays: Arrays, rows: Any) -> tuple[Any, Any]:
     days = arrays["next_days"][rows]
     labels = np.stack([days <= horizon for horizon in HORIZONS_DAYS], axis=1).astype(np.float32)
     return torch.from_numpy(arrays["features"][rows]), torch.from_numpy(labels)
 
 
-def _loss(network: Any, x: Any, y: Any) -> Any:
+def _loss(network: Any, x: Any, y: Any, weight: Any) -> Any:
     logits = network.logits(*network.raw(x))
-    weight = torch.tensor(_HORIZON_WEIGHTS)
-    return (F.binary_cross_entropy_with_logits(logits, y, reduction="none") * weight).sum(dim=1).mean()
+    return (F.binary_cross_entropy_with_logits(logits, y, reduction="none") * weight).sum() / weight.sum().clamp_min(
+        1e-6
+    )
 
 
 def _calibrate(network: Any, x: Any, y: Any) -> None:

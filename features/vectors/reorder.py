@@ -42,7 +42,22 @@ FEATURES: dict[str, str] = {
     "customer_recent_orders": "orders of the customer, decayed (half-life 30 days)",
     "customer_order_value": "mean value of the customer's orders",
     "customer_age_days": "days since the customer's first order",
+    "product_place": "place among the customer's products by decayed weight, 1 is the strongest; equal ones share it",
+    "product_weight_share": "percent of the decayed weight of all the customer's products that is this one's",
+    "repertoire_products": "products that are held of the customer",
+    "repertoire_basket": "products an order, of those that are held",
+    "repertoire_again": "percent of the purchases of products that are held that were not the first of theirs",
+    "shop_orders_7d": "orders of the shop with this product, of a thousand orders, over 7 days",
+    "shop_orders_30d": "orders of the shop with this product, of a thousand orders, over 30 days",
+    "shop_orders_90d": "orders of the shop with this product, of a thousand orders, over 90 days",
+    "shop_trend_30d": "logarithm of its orders over 7 days over those of 30, both of a thousand, plus 2",
+    "shop_trend_90d": "logarithm of its orders over 30 days over those of 90, both of a thousand, plus 2",
+    "shop_again": "percent of the other customers with this product who bought it again",
 }
+
+#: Joined features: of the product, whoever bought it. The live engine joins no views of products yet, so `reorder_rows`
+#: leaves them unknown; training and evaluation fill them in (`export/datasets/popularity.py`).
+JOINED = tuple(name for name in FEATURES if name.startswith("shop_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +67,7 @@ class ReorderRows:
     Args:
         customer: index into the slots that were asked for, int64 of shape (n,).
         product: product ids, uint64 of shape (n,).
-        features: float32 of shape (n, 19), columns as `FEATURES`; NaN is unknown.
+        features: float32 of shape (n, 30), columns as `FEATURES`; NaN is unknown.
     """
 
     customer: NDArray[np.int64]
@@ -67,6 +82,27 @@ def _popcount(bits: Any) -> int:
         bits &= bits - 1
         n += 1
     return n
+
+
+@kernel
+def _compare(out: Any, begin: int, end: int, orders: Any) -> None:
+    """What a product is among those of its customer, rows `begin` to `end`, by the weights as they are told."""
+    weights, bought = 0.0, 0.0
+    for row in range(begin, end):
+        weights += out[row, 5]
+        bought += out[row, 0]
+    for row in range(begin, end):
+        stronger = 0
+        for other in range(begin, end):
+            if out[other, 5] > out[row, 5]:
+                stronger += 1
+        out[row, 19] = stronger + 1
+        out[row, 20] = 100.0 * out[row, 5] / max(weights, 1e-30)
+        out[row, 21] = end - begin
+        out[row, 22] = bought / max(orders, 1)
+        out[row, 23] = 100.0 * (bought - (end - begin)) / bought
+        for c in range(24, out.shape[1]):
+            out[row, c] = np.nan
 
 
 @kernel
@@ -94,6 +130,7 @@ def _assemble(
         s = slots[i]
         now = as_of[i] // 1000
         total = np.int64(baskets[s])
+        begin = row
         for j in range(product.shape[1]):
             if product[s, j] == 0:
                 break
@@ -120,6 +157,7 @@ def _assemble(
             for c in range(customer.shape[1]):
                 out[row, 11 + c] = customer[i, c]
             row += 1
+        _compare(out, begin, row, total)
     return row
 
 

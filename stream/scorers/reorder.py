@@ -1,4 +1,4 @@
-"""Reorder likelihood: the products of a customer's repertoire, most likely to be bought again first."""
+"""Reorder likelihood: the products of a customer's repertoire, most likely in the next basket first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from stream.scorers.base import Names, Scored, Scorer, Touched
 from stream.topology import REORDER_SCORES
 
 _NAMES = np.array(list(FEATURES), object)
-_LAST = 2
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,14 @@ class ReorderScorer(Scorer):
             return [[] for _ in range(customers)]
         outputs = self.model.session.run({"features": rows.features}, len(rows.customer))
         probability = outputs["probability"]
-        best = self._best(rows.customer, probability[:, _LAST])
+        best = self._best(rows.customer, outputs["rank"])
         products = self._products(rows, best, probability[best], outputs["contributions"][best])
         bounds = np.searchsorted(rows.customer[best], np.arange(customers + 1)).tolist()
         return [products[begin:end] for begin, end in itertools.pairwise(bounds)]
 
-    def _best(self, customer: NDArray[np.int64], chance: NDArray[np.float32]) -> NDArray[np.intp]:
+    def _best(self, customer: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.intp]:
         """Rows grouped by customer as they were, best first, as many as a list may have; equal ones in their order."""
-        order = np.lexsort((-chance, customer))
+        order = np.lexsort((-score, customer))
         rank = np.arange(len(customer)) - np.searchsorted(customer, customer)
         return np.asarray(order[rank < self.settings.reorder_products])
 

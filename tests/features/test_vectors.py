@@ -101,6 +101,21 @@ def reorder_oracle(orders: Sequence[Event], lines: Sequence[Event], as_of_ms: in
     return out
 
 
+def compared(products: dict[int, dict[str, float]], weights: Sequence[float]) -> None:
+    """Adds what each product is among those of its customer; by the weights that were found, since ties matter."""
+    bought, held_ = sum(f["product_orders"] for f in products.values()), len(products)
+    for mine, features in zip(weights, products.values(), strict=True):
+        orders = features["product_orders"] / features["product_share"]
+        features |= {
+            "product_place": 1 + sum(other > mine for other in weights),
+            "product_weight_share": 100 * mine / sum(weights),
+            "repertoire_products": held_,
+            "repertoire_basket": bought / orders,
+            "repertoire_again": 100 * (bought - held_) / bought,
+            **dict.fromkeys(reorder.JOINED, math.nan),
+        }
+
+
 @given(streams("orders", CUSTOMERS), streams("order_lines", CUSTOMERS, 80), st.integers(-20, 200))
 @seeded
 def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> None:
@@ -110,7 +125,9 @@ def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> Non
     assert found.features.dtype == np.float32
     row = 0
     for i, customer in enumerate(CUSTOMERS):
-        for product, features in reorder_oracle(of(customer, orders), of(customer, lines), as_of).items():
+        oracle = reorder_oracle(of(customer, orders), of(customer, lines), as_of)
+        compared(oracle, found.features[found.customer == i, 5].astype(float).tolist())
+        for product, features in oracle.items():
             assert (int(found.customer[row]), int(found.product[row])) == (i, product)
             assert list(features) == list(reorder.FEATURES)
             for name, value in zip(features, found.features[row], strict=True):
@@ -260,7 +277,7 @@ def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> 
 def test_no_entities_give_no_rows() -> None:
     customers, items = table("customer", []), table("item", [])
     none, never = np.empty(0, np.int64), np.empty(0, np.int64)
-    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 19)
+    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 30)
     assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
     assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 15)
 

@@ -77,7 +77,9 @@ def test_a_graph_of_another_task_is_refused_with_its_columns(tmp_path: Path) -> 
 def test_a_graph_without_the_outputs_is_refused(tmp_path: Path) -> None:
     renamed = REORDER.replace(b"contributions", b"contributionz")
     released(tmp_path, renamed)
-    with pytest.raises(ManifestError, match=r"has the outputs \['contributionz', 'probability'\], but the task"):
+    with pytest.raises(
+        ManifestError, match=r"has the outputs \['contributionz', 'probability', 'rank'\], but the task"
+    ):
         load(tmp_path, "reorder")
 
 

@@ -2,8 +2,8 @@
 
 Made with the `onnx` package of the extra `export`:
 
-* `REORDER`: `probability = features @ [[1, 2, 3], [10, 20, 30]]`, `contributions = features + features`;
-  features are float32[n, 2].
+* `REORDER`: `probability = features @ [[1, 2, 3], [10, 20, 30]]`, `contributions = features + features`,
+  `rank` is the sum of the features, which are float32[n, 2].
 * `SCALING`: `scaled = x * scale`; x is float32[n, 2], scale float32[1].
 """
 
@@ -19,9 +19,10 @@ import msgspec
 from models.manifest import TASKS, Manifest, Parity, Tensor, Training, write_manifest
 
 REORDER = base64.b64decode(
-    "CAk61QEKIgoIZmVhdHVyZXMKAXcSC3Byb2JhYmlsaXR5IgZNYXRNdWwKKAoIZmVhdHVyZXMKCGZlYXR1cmVzEg1jb250cmlidXRpb25zIgNBZGQS"
-    "AWcqIwgCCAMQAUIBd0oYAACAPwAAAEAAAEBAAAAgQQAAoEEAAPBBWhsKCGZlYXR1cmVzEg8KDQgBEgkKAxIBbgoCCAJiHgoLcHJvYmFiaWxpdHkS"
-    "DwoNCAESCQoDEgFuCgIIA2IgCg1jb250cmlidXRpb25zEg8KDQgBEgkKAxIBbgoCCAJCBAoAEBI="
+    "CAk6rgIKIgoIZmVhdHVyZXMKAXcSC3Byb2JhYmlsaXR5IgZNYXRNdWwKKAoIZmVhdHVyZXMKCGZlYXR1cmVzEg1jb250cmlidXRpb25zIgNBZGQKLwoI"
+    "ZmVhdHVyZXMKAWESBHJhbmsiCVJlZHVjZVN1bSoPCghrZWVwZGltcxgAoAECEgFnKiMIAggDEAFCAXdKGAAAgD8AAABAAABAQAAAIEEAAKBBAADwQSoR"
+    "CAEQB0IBYUoIAQAAAAAAAABaGwoIZmVhdHVyZXMSDwoNCAESCQoDEgFuCgIIAmIeCgtwcm9iYWJpbGl0eRIPCg0IARIJCgMSAW4KAggDYiAKDWNvbnRy"
+    "aWJ1dGlvbnMSDwoNCAESCQoDEgFuCgIIAmITCgRyYW5rEgsKCQgBEgUKAxIBbkIECgAQEg=="
 )
 SCALING = base64.b64decode(
     "CAk6YgoXCgF4CgVzY2FsZRIGc2NhbGVkIgNNdWwSAWdaFAoBeBIPCg0IARIJCgMSAW4KAggCWhMKBXNjYWxlEgoKCAgBEgQKAggBYhkKBnNjYWxl"

@@ -192,6 +192,7 @@ def reorder_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDAr
     return {
         "probability": np.concatenate([p / 3, p / 2, p], axis=1),
         "contributions": np.nan_to_num(features),
+        "rank": p[:, 0],
     }
 
 

@@ -134,7 +134,7 @@ def three_orders() -> Desk:
     )
 
 
-def test_products_are_ranked_by_the_chance_within_30_days() -> None:
+def test_products_are_told_as_the_model_ranks_them() -> None:
     desk = three_orders()
     desk.reference.put_product(Product(sku="A", name="Red bowl", unit_price=1.0))
     (record,), _ = desk.score(ReorderScorer, reorder_outputs, ["1"])
@@ -145,6 +145,15 @@ def test_products_are_ranked_by_the_chance_within_30_days() -> None:
     assert record.reasons == best.reasons
     assert len(best.reasons) == 3
     assert {r.feature for r in best.reasons} <= REORDER_FEATURES.keys()
+
+
+def test_a_rank_need_not_follow_the_chance() -> None:
+    def reversed_(feeds: Any, n: int) -> Any:
+        outputs = reorder_outputs(feeds, n)
+        return outputs | {"rank": -outputs["rank"]}
+
+    (record,), _ = three_orders().score(ReorderScorer, reversed_, ["1"], reorder_products=2)
+    assert [p.sku for p in record.products] == ["C", "B"]
 
 
 def test_the_list_is_as_long_as_settings_say() -> None:

@@ -1,0 +1,253 @@
+"""Reorder on an event log: the next basket, and what is bought again within 30 days, beside baselines on the same rows.
+
+*Next basket*: at every order of a customer with at least three before it, all products of the customer's past are
+ranked by what was before; the ideal is the whole basket. *Bought again*: right after such an order, each product of
+the past, that order among it. Baselines are fitted on what was before `from_ms`, labels included, and see the same
+columns. Joined features are known here; "as the engine feeds it" is with the live tables, which hold fewer products,
+and without joined features, which the engine does not have yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.datasets.baskets import Arrays, Baskets, baskets_of, rows_after, rows_before
+from export.datasets.popularity import Popularity
+from export.errors import UsageError
+from export.evaluations import baselines
+from export.evaluations.bootstrap import Figures, Resamples, interval, ones, resamples
+from export.evaluations.tifuknn import tifuknn
+from export.evaluations.weighted import means, probabilities, rankings
+from export.history import Log, read_log
+from export.split import date_of, split_of
+from features.aggregations.base import DAY_MS
+from features.discovery import views_of
+from features.vectors.reorder import FEATURES
+from models.manifest import Metric, read_manifest
+from models.session import Session
+
+#: Places of a list that count.
+PLACES = 10
+HORIZON_DAYS = 30
+_EARLIER = 3
+#: What baselines are fitted on: the latest baskets of each customer, baskets in all, products a basket.
+_LATEST, _FITTED, _PRODUCTS = 15, 8000, 150
+_SEGMENTS = {"3 to 5 orders before": (3, 5), "6 to 20 orders before": (6, 20), "over 20 orders before": (21, 10**9)}
+_HEAVY = 3
+
+Tell = Callable[[str, float], None]
+#: From features (n, 30) what rows are ranked by, and P(bought again within 30 days), float64 of shape (n,).
+Score = Callable[[NDArray[np.float32]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def evaluate(
+    model_dir: Path,
+    events: Path,
+    from_ms: int | None = None,
+    draws: int = 500,
+    seed: int = 7,
+    tell: Tell = lambda text, share: None,
+) -> list[Metric]:
+    """Measures a released reorder model on the end of an event log.
+
+    Args:
+        model_dir: the released model: `model.onnx` with its manifest.
+        events: the event log.
+        from_ms: event time from which on is tested; None takes the test period of the log's own time split.
+        draws: of customers, for intervals and paired differences; 0 leaves them out.
+        seed: of the draws and the baselines.
+        tell: hears what is being done, and the share done.
+
+    Returns:
+        Metrics with 95% intervals and baselines; "less LightGBM" is the paired difference.
+
+    Raises:
+        UsageError: there is nothing to test, or nothing before it.
+    """
+    return measure(Scores(model_dir), events, from_ms, draws, seed, tell)
+
+
+def measure(
+    scores: Score,
+    events: Path,
+    from_ms: int | None = None,
+    draws: int = 500,
+    seed: int = 7,
+    tell: Tell = lambda text, share: None,
+) -> list[Metric]:
+    """As `evaluate`, of anything that gives features a rank and P(bought again within 30 days), float64 of (n,)."""
+    log = read_log(events)
+    baskets = baskets_of(log)
+    start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
+    bench = _Bench(scores, log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
+    if not bench.asked().any():
+        raise UsageError(f"{events}: no order from {date_of(start)} on has {_EARLIER} orders of its customer before it")
+    tell("next basket", 0.0)
+    metrics = bench.next_basket()
+    tell(f"bought again within {HORIZON_DAYS} days", 0.5)
+    metrics += bench.bought_again()
+    tell("measured", 1.0)
+    return metrics
+
+
+class Scores:
+    """A released model, fed by the names of its features."""
+
+    def __init__(self, directory: Path) -> None:
+        manifest = read_manifest(directory)
+        names = list(FEATURES)
+        if gone := [name for name in manifest.features if name not in names]:
+            raise UsageError(f"{directory}: needs features that are gone: {', '.join(gone)}; train the model again")
+        self.columns = [names.index(name) for name in manifest.features]
+        self.session = Session(directory / "model.onnx")
+
+    def __call__(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See `Score`."""
+        feed = {"features": np.ascontiguousarray(features[:, self.columns])}
+        found = self.session.run(feed, len(features))
+        chance = found["probability"][:, -1].astype(np.float64)
+        return found["rank"].astype(np.float64) if "rank" in found else chance, chance
+
+
+@dataclass(frozen=True)
+class _Bench:
+    model: Score
+    log: Log
+    baskets: Baskets
+    from_ms: int
+    resamples: Resamples
+    seed: int
+
+    def asked(self) -> NDArray[np.bool_]:
+        """The baskets that are tested."""
+        return np.asarray((self.baskets.time_ms >= self.from_ms) & (self.baskets.earlier >= _EARLIER))
+
+    def next_basket(self) -> list[Metric]:
+        asked = self.asked()
+        fitted = self._latest(self.baskets.time_ms < self.from_ms)
+        rows = Popularity(self.baskets).join(rows_before(self.log, self.baskets, asked | fitted))
+        test, past = _taken(rows, asked[rows["basket"]]), _taken(rows, fitted[rows["basket"]])
+        wanted = np.flatnonzero(asked)
+        aside = tifuknn(self.baskets, wanted, self.from_ms, PLACES)
+        aside["label"] = self.baskets.holds(aside["basket"], aside["product"])
+        gains = {
+            "": self._gains(test, self.model(test["features"])[0]),
+            "personal frequency": self._gains(test, baselines.frequency(test)),
+            "TIFU-KNN": self._gains(aside, aside["score"]),
+        }
+        if past["label"].any():
+            gains["LightGBM"] = self._gains(test, baselines.lambdarank(past, test, self.seed))
+        live = rows_before(self.log, self.baskets, asked, views_of("customer"))
+        figures = {name: means(gain, PLACES) for name, gain in gains.items()}
+        owner = self.baskets.customer[wanted]
+        heavy = _heaviest(self.baskets.customer[test["basket"]])
+        found = self._metrics("next basket", figures, owner, ones(wanted))
+        for name, inside in self._segments(wanted, heavy).items():
+            found += self._metrics(f"next basket, {name}", figures, owner, inside, only=f"NDCG@{PLACES}")
+        fed = {"": means(self._gains(live, self.model(live["features"])[0]), PLACES)}
+        return found + self._metrics("next basket, as the engine feeds it", fed, owner, ones(wanted))
+
+    def bought_again(self) -> list[Metric]:
+        until = self.log.last_ms // DAY_MS * DAY_MS + DAY_MS - HORIZON_DAYS * DAY_MS
+        asked = self.asked() & (self.baskets.time_ms < until)
+        if not asked.any():
+            return []
+        fitted = self._some((self.baskets.time_ms < self.from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
+        rows = Popularity(self.baskets).join(rows_after(self.log, self.baskets, asked | fitted))
+        rows["label"] = rows.pop("next_days") <= HORIZON_DAYS
+        test = _taken(rows, asked[rows["basket"]])
+        past = _taken(rows, _thinned(rows["basket"], fitted[rows["basket"]], self.seed))
+        scores = {"": self.model(test["features"])[1]}
+        if 0 < past["label"].mean() < 1:
+            scores |= {
+                "personal frequency": baselines.frequency_probability(past, test),
+                "logistic regression": baselines.logistic(past, test),
+                "LightGBM": baselines.trees(past, test, self.seed),
+            }
+        live = rows_after(self.log, self.baskets, asked, views_of("customer"))
+        live["label"] = live.pop("next_days") <= HORIZON_DAYS
+        what = f"{HORIZON_DAYS} days"
+        figures = {name: probabilities(test["label"], score) for name, score in scores.items()}
+        owner = self.baskets.customer[test["basket"]]
+        found = self._metrics(what, figures, owner, ones(owner))
+        for name, inside in self._segments(test["basket"], _heaviest(owner)).items():
+            found += self._metrics(f"{what}, {name}", figures, owner, inside)
+        fed = {"": probabilities(live["label"], self.model(live["features"])[1])}
+        owner = self.baskets.customer[live["basket"]]
+        return found + self._metrics(f"{what}, as the engine feeds it", fed, owner, ones(owner))
+
+    def _metrics(
+        self, what: str, figures: dict[str, Figures], owner: Any, inside: NDArray[np.float64], only: str | None = None
+    ) -> list[Metric]:
+        """Metrics of the rows that weigh `inside`, with intervals, and the paired differences to LightGBM."""
+        if not inside.any():
+            return []
+        values = {name: of(inside) for name, of in figures.items()}
+        drawn = {n: self.resamples.of(_within(of, inside), owner) for n, of in figures.items() if n in ("", "LightGBM")}
+        found = []
+        for key in [key for key in values[""] if only in (None, key)]:
+            others = {name: of[key] for name, of in values.items() if name}
+            mine = drawn[""].get(key, np.empty(0))
+            found.append(Metric(name=f"{key}, {what}", value=values[""][key], baselines=others, ci95=interval(mine)))
+            if "LightGBM" in others:
+                gap = values[""][key] - others["LightGBM"]
+                apart = interval(mine - drawn["LightGBM"][key]) if len(mine) else None
+                found.append(Metric(name=f"{key}, {what}, less LightGBM", value=gap, ci95=apart))
+        return found
+
+    def _gains(self, rows: Arrays, score: NDArray[Any]) -> NDArray[np.float64]:
+        """Of every asked basket, in order; nothing where no row proposes anything."""
+        wanted = np.flatnonzero(self.asked())
+        found, gains = rankings(rows["basket"], rows["label"], score, self.baskets.size, PLACES)
+        out = np.zeros((len(wanted), gains.shape[1]))
+        out[np.searchsorted(wanted, found)] = gains
+        return out
+
+    def _segments(self, basket: NDArray[np.int64], heavy: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        earlier = self.baskets.earlier[basket]
+        light = ~np.isin(self.baskets.customer[basket], heavy)
+        found = {name: (earlier >= low) & (earlier <= high) for name, (low, high) in _SEGMENTS.items()}
+        found[f"without the {_HEAVY} customers with most rows"] = light
+        return {name: inside.astype(np.float64) for name, inside in found.items()}
+
+    def _latest(self, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The latest baskets of each customer: a few customers must not be most of what is fitted."""
+        left = np.bincount(self.baskets.customer[among], minlength=len(self.baskets.customers))
+        latest = left[self.baskets.customer] - self.baskets.earlier <= _LATEST
+        return self._some(among & latest & (self.baskets.earlier >= _EARLIER - 1))
+
+    def _some(self, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        at = np.flatnonzero(among)
+        if len(at) > _FITTED:
+            at = np.random.default_rng(self.seed).choice(at, _FITTED, replace=False)
+        out = np.zeros(len(among), np.bool_)
+        out[at] = True
+        return out
+
+
+def _within(figures: Figures, inside: NDArray[np.float64]) -> Figures:
+    return lambda weight: figures(weight * inside)
+
+
+def _taken(rows: Arrays, keep: NDArray[np.bool_]) -> Arrays:
+    return {name: column[keep] for name, column in rows.items()}
+
+
+def _thinned(basket: NDArray[np.int64], keep: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """Some products of each basket, at random."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(basket)), basket))
+    of = basket[order]
+    place = np.arange(len(of)) - np.searchsorted(of, of)
+    few = np.zeros(len(basket), np.bool_)
+    few[order[place < _PRODUCTS]] = True
+    return few & keep
+
+
+def _heaviest(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.argsort(-np.bincount(owner), kind="stable")[:_HEAVY]
