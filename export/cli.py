@@ -17,6 +17,7 @@ from export import steps
 from export.benchmark import told
 from export.card import table
 from export.errors import UsageError
+from export.report import evaluate_released, write_report
 from export.tasks import MODELS, task_of
 from export.tasks.base import Tell
 from export.work import Work
@@ -105,8 +106,36 @@ def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epoch
 
 
 @app.command()
-def evaluate(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
-    """Measures on the test period, beside baselines. Example: `tidecast-export evaluate next-best-offer`"""
+def evaluate(
+    model: Model,
+    events: Events = _EVENTS,
+    out: Out = None,
+    released: Annotated[
+        Path | None, typer.Option("--model", help="A released model's directory: it is measured on any event log.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Test from this date on (UTC, 2011-10-16).  [default: the log's split]")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures, with --model.")] = None,
+) -> None:
+    """Measures on the test period, beside baselines.
+
+    Without --model, what `train` has left in the work directory. With it, a released model on an event log that may be
+    anybody's: baselines are fitted on what is before --from, and figures have 95% intervals.
+
+    Examples: `tidecast-export evaluate next-best-offer`, `tidecast-export evaluate reorder --model
+    models/artifacts/reorder/0.2.0 --events my-shop --from 2011-10-16 --json reorder.json`
+    """
+    if released is not None:
+        with _bar(f"{model}: evaluate") as tell:
+            metrics = evaluate_released(model, released, events, since, tell)
+        for line in table(metrics):
+            typer.echo(line)
+        if json is not None:
+            write_report(json, model, events, metrics)
+        return
+    if since is not None or json is not None:
+        raise UsageError("--from and --json go with --model, the directory of a released model")
     work = _work(model, out)
     evaluation = _done(f"{model}: evaluate", lambda: steps.evaluate(work))
     for line in (*table(evaluation.metrics), *evaluation.notes):

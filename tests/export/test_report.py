@@ -1,0 +1,54 @@
+"""Reports: what scripts read, and messages for what cannot be measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from export.cli import main
+from export.errors import UsageError
+from export.report import evaluate_released, write_report
+from models.manifest import Metric
+from models.registry import SHIPPED, versions
+from tests.export.shop import write_shop
+
+FIGURES = [Metric(name="AUC", value=0.8, baselines={"frequency": 0.7}, ci95=(0.7, 0.9)), Metric(name="ECE", value=0.1)]
+
+
+def test_figures_of_other_models_stay(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    write_report(path, "reorder", Path("a"), FIGURES)
+    write_report(path, "stockout", Path("a"), FIGURES[:1])
+    write_report(path, "reorder", Path("a"), FIGURES[1:])
+    assert json.loads(path.read_bytes()) == [
+        {
+            "model": "stockout",
+            "dataset": "a",
+            "metric": "AUC",
+            "value": 0.8,
+            "ci95": [0.7, 0.9],
+            "baselines": {"frequency": 0.7},
+        },
+        {"model": "reorder", "dataset": "a", "metric": "ECE", "value": 0.1, "ci95": None, "baselines": {}},
+    ]
+
+
+def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no model 'churn'"):
+        evaluate_released("churn", tmp_path, tmp_path, None, lambda text, share: None)
+    with pytest.raises(UsageError, match=r"--from yesterday: .*; give a date such as"):
+        evaluate_released("reorder", tmp_path, tmp_path, "yesterday", lambda text, share: None)
+
+
+def test_the_command_measures_a_released_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released, out = SHIPPED / "reorder" / versions(SHIPPED, "reorder")[-1], tmp_path / "out.json"
+    command = ["evaluate", "reorder", "--model", str(released), "--events", str(write_shop(tmp_path / "shop"))]
+    monkeypatch.setattr("sys.argv", ["tidecast-export", *command, "--from", "2011-07-20", "--json", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    lines = json.loads(out.read_bytes())
+    assert {line["model"] for line in lines} == {"reorder"}
+    assert any(line["metric"].startswith("NDCG@10") and line["ci95"] and line["baselines"] for line in lines)
