@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from export.benchmark import Cost, told
+from export.plots import LIFT, RELIABILITY
 from export.quantize import Variant
 from export.tasks.base import Evaluation
 from export.work import Origin
@@ -46,6 +47,7 @@ def card(
         *verdicts(manifest.metrics),
         *(f"* {note}" for note in evaluation.notes),
         "",
+        *_plots(evaluation),
         "Calibration: " + ", ".join(f"{key} {value:.4g}" for key, value in manifest.calibration.items()) + ".",
         "",
         f"Parity of torch and onnxruntime over {manifest.parity.rows:,} real rows in batches of 1 to 4,096: largest "
@@ -63,6 +65,17 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _plots(evaluation: Evaluation) -> list[str]:
+    if not evaluation.curves:
+        return []
+    return [
+        f"![Chances told, and how often they came true]({RELIABILITY})",
+        "",
+        f"![How much of what came true the highest chances hold]({LIFT})",
+        "",
+    ]
 
 
 def table(metrics: list[Metric]) -> list[str]:

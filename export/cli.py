@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from export import steps
 from export.benchmark import told
 from export.card import table
+from export.drift import MOVED
 from export.errors import UsageError
-from export.report import evaluate_released, write_report
+from export.report import evaluate_released, time_of, write_report
 from export.tasks import MODELS, task_of
 from export.tasks.base import Tell
 from export.work import Work
@@ -48,6 +49,10 @@ Events = Annotated[Path, typer.Option(help="Event log: a directory with orders.p
 Out = Annotated[
     Path | None, typer.Option(help="Work directory.  [default: .tidecast/export/MODEL]", show_default=False)
 ]
+Since = Annotated[
+    str | None,
+    typer.Option("--from", help="The test begins on this date (UTC, 2011-10-16).  [default: near the log's end]"),
+]
 Seed = Annotated[int, typer.Option(help="Of samples, weights and order of rows.")]
 Epochs = Annotated[
     int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)
@@ -77,6 +82,10 @@ def _bar(title: str) -> Iterator[Tell]:
         progress.update(bar, completed=1.0)
 
 
+def _warn(text: str) -> None:
+    console.print(f"[yellow]warning:[/yellow] {text}")
+
+
 def _done(title: str, run: Callable[[], Any]) -> Any:
     start = time.monotonic()
     with console.status(title):
@@ -86,23 +95,30 @@ def _done(title: str, run: Callable[[], Any]) -> Any:
 
 
 @app.command()
-def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7) -> None:
+def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7, since: Since = None) -> None:
     """Makes point-in-time rows with labels. Example: `tidecast-export dataset stockout --events events`"""
     work = _work(model, out)
-    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed))
+    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, time_of(since)))
     console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
 
 
 @app.command()
-def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None, seed: Seed = 7) -> None:
-    """Trains on the data set, which is made first where there is none of these events. One that was cut off goes on after
-    its last epoch.
+def train(
+    model: Model,
+    events: Events = _EVENTS,
+    out: Out = None,
+    epochs: Epochs = None,
+    seed: Seed = 7,
+    since: Since = None,
+) -> None:
+    """Trains on the data set, which is made first where there is none of these events. A training that was cut off goes
+    on after its last epoch.
 
     Example: `tidecast-export train reorder --events my-shop --out work`
     """
     work = _work(model, out)
-    if not work.is_of(events):
-        dataset(model, events, work.directory, seed)
+    if not work.is_of(events, time_of(since)):
+        dataset(model, events, work.directory, seed, since)
     with _bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
     console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
@@ -116,9 +132,7 @@ def evaluate(
     released: Annotated[
         Path | None, typer.Option("--model", help="A released model's directory: it is measured on any event log.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", help="Test from this date on (UTC, 2011-10-16).  [default: the log's split]")
-    ] = None,
+    since: Since = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures, with --model.")] = None,
 ) -> None:
     """Measures on the test period, beside baselines.
@@ -131,7 +145,7 @@ def evaluate(
     """
     if released is not None:
         with _bar(f"{model}: evaluate") as tell:
-            metrics = evaluate_released(model, released, events, since, tell)
+            metrics = evaluate_released(model, released, events, since, tell, _warn)
         for line in table(metrics):
             typer.echo(line)
         if json is not None:
@@ -143,6 +157,26 @@ def evaluate(
     evaluation = _done(f"{model}: evaluate", lambda: steps.evaluate(work))
     for line in (*table(evaluation.metrics), *evaluation.notes):
         typer.echo(line)
+
+
+@app.command()
+def drift(
+    model: Model,
+    released: Annotated[Path, typer.Option("--model", help="A released model's directory.")],
+    events: Events = _EVENTS,
+    seed: Seed = 7,
+) -> None:
+    """Tells how far the features of an event log are from those of training, most moved first.
+
+    By the population stability index: up to 0.1 is as it was, above 0.25 a feature has moved. Exit code 1 if one has.
+
+    Example: `tidecast-export drift reorder --model models/artifacts/reorder/0.3.0 --events this-month`
+    """
+    found = _done(f"{model}: drift", lambda: steps.drift_of(model, released, events, seed))
+    for name, index in found.items():
+        typer.echo(f"{index:8.3f}  {name}{'  MOVED' if index > MOVED else ''}")
+    if any(index > MOVED for index in found.values()):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,21 +7,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from export.benchmark import Cost
 from export.card import card
 from export.convert import OPSET, lacked
+from export.drift import histograms
 from export.errors import UsageError
+from export.plots import draw
 from export.quantize import Variant
 from export.split import date_of
 from export.tasks.base import Arrays, Evaluation, Task
 from export.verify import Verdict
 from export.work import Origin, Work
 from features.vectors import contract
-from models.manifest import Fallback, Manifest, Tensor, Training, sha256_of, tensors_of, write_manifest
+from models.manifest import (
+    Fallback,
+    Manifest,
+    Parity,
+    Tensor,
+    Training,
+    sha256_of,
+    tensors_of,
+    write_manifest,
+)
 from models.session import Session
 
 GOLDEN_ROWS = 32
+#: The version of a model that is not released.
+_DRAFT = "0"
 
 
 def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str, version: str, into: Path) -> Path:
@@ -38,15 +52,51 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
     verdict = work.load("parity.json", "verify", Verdict)
     if verdict.problems:
         raise UsageError(f"{work.path('parity.json')}: the graph has {len(verdict.problems)} problems; not released")
-    graph = work.path("model.onnx", "convert")
     costs, variants = (
         work.load("cost.json", "benchmark", list[Cost]),
         work.load("variants.json", "quantize", list[Variant]),
     )
+    manifest = structs.replace(
+        _manifest(task, work, arrays, origin, version),
+        training=_training(task, arrays, origin, data, licence),
+        metrics=evaluation.metrics,
+        calibration=evaluation.calibration,
+        parity=verdict.parity,
+        fallback=fallback,
+        us_per_row={str(cost.rows): cost.us_per_row for cost in costs},
+    )
+    directory = into / task.name / version
+    _write(work, manifest, directory)
+    (directory / "card.md").write_text(card(manifest, evaluation, origin, costs, variants), encoding="utf-8")
+    draw(evaluation.curves, directory)
+    _golden(task, arrays, origin, directory)
+    return directory
+
+
+def draft(task: Task, work: Work, directory: Path) -> Path:
+    """Writes graph and manifest of a model under way, so that it can be measured as a released one is.
+
+    Returns:
+        The directory.
+    """
+    arrays, origin = work.dataset()
+    _write(work, _manifest(task, work, arrays, origin, _DRAFT), directory)
+    return directory
+
+
+def _write(work: Work, manifest: Manifest, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(work.path("model.onnx", "convert"), directory / "model.onnx")
+    write_manifest(directory, manifest)
+
+
+def _manifest(task: Task, work: Work, arrays: Arrays, origin: Origin, version: str) -> Manifest:
+    """What is known once there is a graph."""
     network = work.network(task.network())
     agreed = contract(task.vector)
     inputs, outputs = tensors_of(task.task, lacked(network))
-    manifest = Manifest(
+    fitted = origin.split.fit(arrays["as_of_ms"])
+    return Manifest(
         name=task.name,
         version=version,
         task=task.task,
@@ -55,24 +105,16 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
         reads=agreed.reads,
         inputs=[Tensor(name=name, type=kind) for name, kind in inputs.items()],
         outputs=[Tensor(name=name, type=kind) for name, kind in outputs.items()],
-        sha256=sha256_of(graph),
+        sha256=sha256_of(work.path("model.onnx", "convert")),
         opset=OPSET,
         baseline=network.baseline,
-        training=_training(task, arrays, origin, data, licence),
-        metrics=evaluation.metrics,
-        calibration=evaluation.calibration,
-        parity=verdict.parity,
+        training=_training(task, arrays, origin, origin.events, "unknown"),
+        metrics=[],
+        calibration={},
+        parity=Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0),
         licence="Apache-2.0",
-        fallback=fallback,
-        us_per_row={str(cost.rows): cost.us_per_row for cost in costs},
+        reference=histograms(arrays["features"][fitted], agreed.features),
     )
-    directory = into / task.name / version
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(graph, directory / "model.onnx")
-    write_manifest(directory, manifest)
-    (directory / "card.md").write_text(card(manifest, evaluation, origin, costs, variants), encoding="utf-8")
-    _golden(task, arrays, origin, directory)
-    return directory
 
 
 def _training(task: Task, arrays: Arrays, origin: Origin, data: str, licence: str) -> Training:

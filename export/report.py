@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 
 from export.errors import UsageError
+from export.release import draft
+from export.steps import convert_graph
 from export.tasks import task_of
-from export.tasks.base import Tell
-from models.manifest import Metric
+from export.tasks.base import Task, Tell
+from export.work import Work
+from models.manifest import Metric, read_manifest
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -27,28 +30,55 @@ class Line(msgspec.Struct, frozen=True):
     baselines: dict[str, float]
 
 
-def evaluate_released(model: str, directory: Path, events: Path, since: str | None, tell: Tell) -> list[Metric]:
+def evaluate_released(
+    model: str,
+    directory: Path,
+    events: Path,
+    since: str | None,
+    tell: Tell,
+    warn: Callable[[str], None] = lambda text: None,
+) -> list[Metric]:
     """Measures a released model on the end of an event log.
 
     Args:
+        directory: of the released model, or the work directory where one was trained.
         since: the date (UTC) from which on is tested; None takes the log's own split.
+        tell: hears what is being done, and the share done.
+        warn: hears why figures must not be believed.
 
     Raises:
         UsageError: no such model or date, or nothing to test.
     """
-    task_of(model)
+    task = task_of(model)
     module = f"export.evaluations.{model.replace('-', '_')}"
     if find_spec(module) is None:
         raise UsageError(
             f"{model} has no evaluation on other event logs yet; without --model it is measured on its own"
         )
-    found: list[Metric] = import_module(module).evaluate(directory, events, _ms(since), tell=tell)
+    from_ms = time_of(since)
+    if not (directory / "manifest.json").exists():
+        directory = _drafted(task, directory)
+    trained = read_manifest(directory).training.trained_until
+    if since is not None and since <= trained:
+        warn(f"the model was fitted on rows until {trained}: from {since} on, figures are too good")
+    found: list[Metric] = import_module(module).evaluate(directory, events, from_ms, tell=tell)
     return found
 
 
-def _ms(date: str | None) -> int | None:
-    """
-    >>> _ms("1970-01-02")
+def _drafted(task: Task, directory: Path) -> Path:
+    """A model under way as if it were released."""
+    work = Work(task.name, directory)
+    if not (directory / "checkpoint.pt").exists():
+        raise UsageError(f"{directory} has neither a released model (manifest.json) nor a trained one (checkpoint.pt)")
+    if not (directory / "model.onnx").exists():
+        convert_graph(work)
+    return draft(task, work, directory / "draft")
+
+
+def time_of(date: str | None) -> int | None:
+    """The event time at which a date begins, UTC.
+
+    >>> time_of("1970-01-02")
     86400000
     """
     if date is None:

@@ -31,6 +31,29 @@ class Split:
     test_until_ms: int
     horizon_days: int
 
+    def starting(self, test_from_ms: int) -> Split:
+        """The same parts, moved so that the test begins at another time and ends with the log's.
+
+        Raises:
+            UsageError: that leaves less than 30 days for training, or nothing to test.
+        """
+        moved = test_from_ms - self.test_from_ms
+        if test_from_ms >= self.test_until_ms or self.train_until_ms + moved - self.first_ms < 30 * DAY_MS:
+            earliest = date_of(self.test_from_ms - self.train_until_ms + self.first_ms + 31 * DAY_MS)
+            raise UsageError(
+                f"the test can't begin on {date_of(test_from_ms)}: this event log allows {earliest} to "
+                f"{date_of(self.test_until_ms - 1)}"
+            )
+        return Split(
+            self.first_ms,
+            self.train_until_ms + moved,
+            self.validation_from_ms + moved,
+            self.fit_until_ms + moved,
+            test_from_ms,
+            self.test_until_ms,
+            self.horizon_days,
+        )
+
     def train(self, as_of_ms: NDArray[np.int64]) -> Mask:
         """Rows to choose the model on."""
         return np.asarray(as_of_ms < self.train_until_ms)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from export.benchmark import Cost, benchmark
 from export.convert import convert
+from export.drift import drift
+from export.errors import UsageError
 from export.history import read_log
 from export.quantize import Variant, quantize
 from export.release import release
@@ -14,17 +16,21 @@ from export.tasks import task_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell
 from export.verify import InputsOf, Verdict, verify
 from export.work import Origin, Work
+from features.vectors import contract
+from models.manifest import read_manifest
 from models.session import Session
 
 #: Rows that the exporter traces with; also the smallest batch of candidates.
 _TRACE_ROWS = 64
 
 
-def make_dataset(work: Work, events: Path, seed: int) -> Origin:
-    """Rows with labels, from an event log."""
+def make_dataset(work: Work, events: Path, seed: int, test_from_ms: int | None = None) -> Origin:
+    """Rows with labels, from an event log; the test begins where the task says, or at a time that is given."""
     task = task_of(work.model)
     log = read_log(events)
     split = task.split(log)
+    if test_from_ms is not None:
+        split = split.starting(test_from_ms)
     arrays = task.build(log, split, seed)
     origin = Origin(work.model, str(events), seed, len(arrays["as_of_ms"]), split)
     work.save_dataset(arrays, origin)
@@ -39,6 +45,7 @@ def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
     with resumable(work.directory):
         network, figures = task.train(arrays, origin.split, epochs or task.epochs, origin.seed, tell)
     work.save_network(network)
+    work.path("model.onnx").unlink(missing_ok=True)
     work.save("training.json", figures)
     return figures
 
@@ -52,6 +59,20 @@ def evaluate(work: Work) -> Evaluation:
     evaluation.metrics.extend(task.measured(network, Path(origin.events), origin.split))
     work.save("metrics.json", evaluation)
     return evaluation
+
+
+def drift_of(model: str, released: Path, events: Path, seed: int) -> dict[str, float]:
+    """How far the features of a log are from those that a model was trained on.
+
+    Raises:
+        UsageError: the model tells nothing of its training.
+    """
+    task, manifest = task_of(model), read_manifest(released)
+    if not manifest.reference:
+        raise UsageError(f"{released}: its manifest has no reference; release the model again")
+    log = read_log(events)
+    arrays = task.build(log, task.split(log), seed)
+    return drift(manifest.reference, arrays["features"], contract(task.vector).features)
 
 
 def convert_graph(work: Work) -> Path:

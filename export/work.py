@@ -58,10 +58,12 @@ class Work:
         with np.load(self.path("dataset.npz", "dataset")) as file:
             return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
 
-    def is_of(self, events: Path) -> bool:
-        """Whether there is a data set here that was made from these events."""
-        there = (self.directory / "dataset.npz").exists() and (self.directory / "origin.json").exists()
-        return there and self.load("origin.json", "dataset", Origin).events == str(events)
+    def is_of(self, events: Path, test_from_ms: int | None = None) -> bool:
+        """Whether there is a data set here that was made from these events, with the test beginning then."""
+        if not ((self.directory / "dataset.npz").exists() and (self.directory / "origin.json").exists()):
+            return False
+        origin = self.load("origin.json", "dataset", Origin)
+        return origin.events == str(events) and test_from_ms in (None, origin.split.test_from_ms)
 
     def save(self, name: str, value: Any) -> None:
         """Writes a record as JSON, indented."""

@@ -129,6 +129,20 @@ class Fallback(msgspec.Struct, frozen=True):
     popular: list[Popular] = []
 
 
+class Histogram(msgspec.Struct, frozen=True):
+    """How a feature was spread in training.
+
+    Args:
+        edges: between the bins, rising; the first bin is all below the first edge, the last all from the last on.
+        shares: of the known values in each bin, one more than edges; empty where none was known.
+        unknown: share of rows where it was unknown.
+    """
+
+    edges: list[float]
+    shares: list[float]
+    unknown: float
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json` beside `model.onnx`.
 
@@ -143,6 +157,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         baseline: the score's expectation in log-odds or log-units; contributions add up from here.
         fallback: data for entities that the model cannot score.
         us_per_row: CPU time of a row on one core of the machine that released it, by the number of rows of a call.
+        reference: how each feature was spread in training, to tell drift by.
         rescore_after_days: age at which a score is renewed though no event came; None: never.
     """
 
@@ -164,6 +179,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     fallback: Fallback = Fallback()
     us_per_row: dict[str, float] = {}
+    reference: dict[str, Histogram] = {}
     rescore_after_days: Annotated[float, Meta(gt=0, lt=100_000)] | None = None
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from export.curves import Curve
 from export.history import Log
 from export.split import Split
 from features.ids import hash64
@@ -33,12 +34,14 @@ class Evaluation:
         calibration: figures for the manifest, by name.
         rows: how many rows were tested.
         notes: sentences for the card that only the figures can tell.
+        curves: what the plots of the card show.
     """
 
     metrics: list[Metric]
     calibration: dict[str, float]
     rows: int
     notes: list[str] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
 
 
 class Task(ABC):

@@ -9,7 +9,7 @@ import pytest
 
 from export.cli import main
 from export.errors import UsageError
-from export.report import evaluate_released, write_report
+from export.report import evaluate_released, time_of, write_report
 from models.manifest import Metric
 from models.registry import SHIPPED, versions
 from tests.export.shop import write_shop
@@ -52,3 +52,41 @@ def test_the_command_measures_a_released_model(tmp_path: Path, monkeypatch: pyte
     lines = json.loads(out.read_bytes())
     assert {line["model"] for line in lines} == {"reorder"}
     assert any(line["metric"].startswith("NDCG@10") and line["ci95"] and line["baselines"] for line in lines)
+
+
+def test_a_model_under_way_is_measured_from_its_work_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, work, out = write_shop(tmp_path / "shop"), tmp_path / "work", tmp_path / "out.json"
+    for command in (
+        ["train", "reorder", "--events", str(shop), "--out", str(work), "--epochs", "1", "--from", "2011-07-20"],
+        [
+            "evaluate",
+            "reorder",
+            "--events",
+            str(shop),
+            "--model",
+            str(work),
+            "--from",
+            "2011-07-20",
+            "--json",
+            str(out),
+        ],
+    ):
+        monkeypatch.setattr("sys.argv", ["tidecast-export", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+    assert json.loads((work / "origin.json").read_bytes())["split"]["test_from_ms"] == time_of("2011-07-20")
+    assert any(line["metric"].startswith("NDCG@10") for line in json.loads(out.read_bytes()))
+
+
+def test_figures_of_rows_that_were_fitted_are_warned_of(tmp_path: Path) -> None:
+    released = SHIPPED / "reorder" / versions(SHIPPED, "reorder")[-1]
+    warned: list[str] = []
+    with pytest.raises(UsageError, match="no event log"):
+        evaluate_released("reorder", released, tmp_path, "2011-02-01", lambda text, share: None, warned.append)
+    assert "figures are too good" in warned[0]
+
+
+def test_a_directory_without_a_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"neither a released model \(manifest.json\) nor a trained one"):
+        evaluate_released("reorder", tmp_path, tmp_path, None, lambda text, share: None)
