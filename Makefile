@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+LOGS ?= .tidecast/logs
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo parity faults test check models schemas clean
+.PHONY: help demo parity faults test check logs evaluate models schemas clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +58,19 @@ check: $(VENV)/.dev ## format, lint, types, import rules, doctests, schemas, pag
 	@$(BIN)/python -m pytest --quiet --no-header -p no:cacheprovider --doctest-modules stream features models export
 	@$(BIN)/python -m stream.schemas --check
 	@$(BIN)/python -m features.pages --check
+
+# Raw data to event logs: Online Retail and FreshRetailNet are in the tree, Complete Journey is a package.
+$(LOGS)/online-retail/event_log.json: $(VENV)/.dev
+	@$(BIN)/tidecast import online-retail --out $(@D)
+$(LOGS)/complete-journey/event_log.json: $(VENV)/.dev
+	@$(BIN)/tidecast import complete-journey --no-simulate --out $(@D)
+$(LOGS)/freshretailnet/event_log.json: $(VENV)/.dev
+	@$(BIN)/tidecast import freshretailnet --source data/freshretailnet_subset.parquet --out $(@D)
+
+logs: $(LOGS)/online-retail/event_log.json $(LOGS)/complete-journey/event_log.json $(LOGS)/freshretailnet/event_log.json ## import the data sets that models are trained and measured on
+
+evaluate: logs ## measure the released models on the test periods, beside baselines (ARGS='--json models.json')
+	@$(BIN)/tidecast-export report --logs $(LOGS) $(ARGS)
 
 models: $(VENV)/.dev ## train, verify and release the models from the raw data
 	@$(BIN)/tidecast import online-retail --out .tidecast/online-retail

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from export import steps
 from export.benchmark import told
+from export.benchmarks import measured
 from export.card import table
 from export.drift import MOVED
 from export.errors import UsageError
@@ -228,6 +229,26 @@ def release(
     work = _work(model, out)
     directory = steps.release_model(work, events, data, licence, version, into)
     console.print(f"released {directory}")
+
+
+@app.command()
+def report(
+    logs: Annotated[Path, typer.Option(help="Holds the event logs that `make logs` makes.")] = Path(".tidecast/logs"),
+    registry: Annotated[Path, typer.Option(help="Where released models live.")] = _ARTIFACTS,
+    model: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures.")] = None,
+) -> None:
+    """Measures the released models on the data that they were made for: what `make evaluate` runs.
+
+    Example: `tidecast-export report --json models.json`, `tidecast-export report --model stockout`
+    """
+    with _bar("report") as tell:
+        for benchmark, metrics in measured(logs, registry, tuple(model or MODELS), tell, _warn):
+            console.print(f"[bold]{benchmark.model}[/bold] on {benchmark.log}")
+            for line in table(metrics):
+                console.print(line, markup=False)
+            if json is not None:
+                write_report(json, benchmark.model, logs / benchmark.log, metrics)
 
 
 @app.command(name="import-model")
