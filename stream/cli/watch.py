@@ -13,6 +13,7 @@ from stream.cli.options import Bootstrap, Config, Set, loaded
 def watch(
     topic: Annotated[str, typer.Argument(help="such as reorder-scores; see `tidecast topics describe`")],
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="stop after so many records")] = None,
+    why: Annotated[bool, typer.Option("--why", help="scores and alerts as sentences, with their reasons")] = False,
     new: Annotated[bool, typer.Option("--new", help="only what comes from now on")] = False,
     config: Config = None,
     flags: Set = None,
@@ -25,9 +26,12 @@ def watch(
         tidecast watch supply-alerts --new
 
         tidecast watch reorder-scores -n 10 | jq .products[0]
+
+        tidecast watch supply-alerts --why
     """
     from stream.admin import connect
     from stream.reader import TopicReader
+    from stream.words import sentence
 
     kafka = loaded(config, flags, bootstrap).settings.kafka
     connect(kafka)
@@ -36,7 +40,8 @@ def watch(
     try:
         while True:
             for record in reader.poll(1_000, 0.1):
-                sys.stdout.write((record.value() or b"null").decode(errors="replace") + "\n")
+                value = record.value() or b"null"
+                sys.stdout.write((sentence(value) if why else value.decode(errors="replace")) + "\n")
                 seen += 1
                 if count is not None and seen >= count:
                     return

@@ -11,10 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from features.vectors.reorder import FEATURES
 from stream.demo.observer import Observer
 from stream.events import NextBestOffers, ReorderScores, SupplyAlert
 from stream.topology import NEXT_BEST_OFFERS, REORDER_SCORES
+from stream.words import because
 
 _ALERT = msgspec.json.Decoder(SupplyAlert)
 _REORDER = msgspec.json.Decoder(ReorderScores)
@@ -114,15 +114,12 @@ class Dashboard:
         for key in self._shown:
             score, offer = _REORDER.decode(reorders[key]), _OFFERS.decode(offers[key])
             first = score.products[0] if score.products else None
-            why = first.reasons[0] if first and first.reasons else None
-            because = (
-                f"{FEATURES.get(why.feature, why.feature)}: {why.value:.3g}" if why and why.value is not None else "–"
-            )
+            why = because(first.reasons, most=2) if first else ""
             best = offer.offers[0] if offer.offers else None
             table.add_row(
                 score.customer_id,
                 f"{first.p_30d:.0%}  {first.name or first.sku}" if first else "–",
-                because if score.fallback is None else score.fallback,
+                (why or "–") if score.fallback is None else score.fallback,
                 f"{best.title}  ({best.p_response:.0%})" if best else "–",
             )
         return Panel(table, title="Customers", title_align="left")

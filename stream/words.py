@@ -1,0 +1,148 @@
+"""Words: the reasons of a score as a person would say them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from stream.events import NextBestOffers, Reason, ReorderScores, StockoutScore, SupplyAlert
+
+#: What a feature's value says; `{}` is the number. Where it is one, the second text.
+_SAID: dict[str, tuple[str, str]] = {
+    # Of a customer and a product.
+    "product_orders": ("bought {} times", "bought once"),
+    "product_share": ("in {:%} of the customer's orders", "in every order"),
+    "product_days_since": ("{} days since last", "1 day since last"),
+    "product_gap_days": ("usual gap {} days", "usual gap 1 day"),
+    "product_due": ("{:.1} times the usual gap has passed", "the usual gap has just passed"),
+    "product_weight": ("recent purchases weigh {:.1}", "recent purchases weigh 1"),
+    "product_orders_since": ("{} orders without it since", "1 order without it since"),
+    "product_in_last_5": ("in {} of the last 5 orders", "in 1 of the last 5 orders"),
+    "product_in_last_10": ("in {} of the last 10 orders", "in 1 of the last 10 orders"),
+    "product_units": ("{} units at a time", "1 unit at a time"),
+    "product_age_days": ("first bought {} days ago", "first bought yesterday"),
+    "product_place": ("place {} among the customer's products", "the customer's strongest product"),
+    "product_weight_share": ("{:.1}% of what is bought lately", "1% of what is bought lately"),
+    # Of the customer.
+    "customer_orders": ("{} orders so far", "1 order so far"),
+    "customer_days_since": ("{} days since the last order", "1 day since the last order"),
+    "customer_gap_days": ("orders every {} days", "orders every day"),
+    "customer_gap_std": ("gaps vary by {} days", "gaps vary by 1 day"),
+    "customer_due": ("{:.1} times the usual gap between orders has passed", "the next order is due"),
+    "customer_recent_orders": ("{:.1} orders lately", "1 order lately"),
+    "customer_recent_views": ("{:.1} pages opened lately", "1 page opened lately"),
+    "customer_order_value": ("orders worth {}", "orders worth 1"),
+    "customer_age_days": ("customer for {} days", "customer since yesterday"),
+    "repertoire_products": ("buys {} products", "buys 1 product"),
+    "repertoire_basket": ("{:.1} products an order", "1 product an order"),
+    "repertoire_again": ("{}% of purchases are repeats", "1% of purchases are repeats"),
+    # Of an item.
+    "units_1d": ("{} ordered today", "1 ordered today"),
+    "units_3d": ("{} ordered in 3 days", "1 ordered in 3 days"),
+    "units_7d": ("{} ordered in 7 days", "1 ordered in 7 days"),
+    "units_14d": ("{} ordered in 14 days", "1 ordered in 14 days"),
+    "units_28d": ("{} ordered in 28 days", "1 ordered in 28 days"),
+    "units_56d": ("{} ordered in 56 days", "1 ordered in 56 days"),
+    "lines_7d": ("{} orders in 7 days", "1 order in 7 days"),
+    "lines_28d": ("{} orders in 28 days", "1 order in 28 days"),
+    "units_std_28d": ("a day's demand varies by {:.1}", "a day's demand varies by 1"),
+    "units_max_28d": ("up to {} ordered in a day", "at most 1 ordered in a day"),
+    "days_with_demand_28d": ("ordered on {} of 28 days", "ordered on 1 of 28 days"),
+    "days_since_demand": ("{} days since the last order", "1 day since the last order"),
+    "days_on_sale": ("on sale for {} days", "on sale since yesterday"),
+    "weekday_sin": ("the day of the week", "the day of the week"),
+    "weekday_cos": ("the day of the week", "the day of the week"),
+    "demand": ("the demand of the item", "the demand of the item"),
+    # Of an offer.
+    "customer": ("{} orders so far", "1 order so far"),
+    "offer": ("the offer itself", "the offer itself"),
+}
+_UNKNOWN = {
+    "product_gap_days": "bought once, no usual gap yet",
+    "product_due": "bought once, no usual gap yet",
+    "customer_gap_days": "first order, no usual gap yet",
+    "customer_due": "first order, no usual gap yet",
+}
+_VERBS = {"bought ": "bought", "viewed ": "looked at"}
+
+
+def because(reasons: Sequence[Reason], most: int = 3) -> str:
+    """Reasons in words, the strongest first; what speaks against the score is told after "though".
+
+    Args:
+        reasons: of a score, as it is published.
+        most: how many are told.
+
+    >>> gap, since = Reason("product_gap_days", 12.0, 0.4), Reason("product_days_since", 14.2, 0.9)
+    >>> because([since, gap, Reason("customer_orders", 1.0, -0.2)])
+    '14 days since last, usual gap 12 days, though 1 order so far'
+    """
+    told: dict[str, bool] = {}
+    for reason in reasons:
+        if reason.contribution != 0 and len(told) < most:
+            told.setdefault(_said(reason), reason.contribution > 0)
+    parts = [[text for text, for_it in told.items() if for_it == wanted] for wanted in (True, False)]
+    return ", though ".join(", ".join(part) for part in parts if part)
+
+
+def sentence(value: bytes) -> str:
+    """A published score or alert as a line: who, what, how likely, and why. Any other record stays as it is.
+
+    Args:
+        value: the record's JSON.
+    """
+    try:
+        record = msgspec.json.decode(value, type=ReorderScores | NextBestOffers | StockoutScore | SupplyAlert)
+    except msgspec.DecodeError:
+        return value.decode(errors="replace")
+    if isinstance(record, ReorderScores):
+        told = [f"{p.p_30d:.0%} buys {p.name or p.sku} within 30 days" for p in record.products[:1]]
+        who, reasons = f"customer {record.customer_id}", record.reasons
+    elif isinstance(record, NextBestOffers):
+        told = [f"show {o.title}, {o.p_response:.1%} takes it" for o in record.offers[:1]]
+        who, reasons = f"customer {record.customer_id}", record.reasons
+    else:
+        who, reasons = f"{record.location}:{record.sku}", record.reasons
+        status = f"{record.status}: " if isinstance(record, SupplyAlert) else ""
+        risk = "risk unknown" if record.p_stockout is None else f"{record.p_stockout:.0%} runs out"
+        told = [f"{status}{record.name or record.sku} {risk}, order {record.suggested_order_quantity:,.0f}"]
+    if record.fallback is not None:
+        told.append(f"fallback {record.fallback}")
+    why = because(reasons)
+    return f"{who}: " + ", ".join(told or ["nothing"]) + (f" ({why})" if why else "")
+
+
+def _said(reason: Reason) -> str:
+    value = reason.value
+    for verb, told in _VERBS.items():
+        if reason.feature.startswith(verb):
+            what = reason.feature.removeprefix(verb)
+            return f"{told} {what}" + ("" if value is None else f" {_days(value)}")
+    if value is None:
+        return _UNKNOWN.get(reason.feature, f"{_plain(reason.feature)} unknown")
+    if reason.feature not in _SAID:
+        return f"{_plain(reason.feature)} {_number(value)}"
+    many, one = _SAID[reason.feature]
+    if "{:%}" in many:
+        return one if value >= 1 else many.replace("{:%}", f"{value:.0%}")
+    if "{:.1}" in many:
+        return one if round(value, 1) == 1 else many.replace("{:.1}", f"{value:.1f}")
+    return one if _number(value) == "1" else many.replace("{}", _number(value))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1 or value == 0 else f"{value:.2g}"
+
+
+def _days(value: float) -> str:
+    """
+    >>> _days(0.4), _days(1.2), _days(9.0)
+    ('today', 'yesterday', '9 days ago')
+    """
+    days = int(value)
+    return "today" if days < 1 else "yesterday" if days == 1 else f"{days} days ago"
+
+
+def _plain(feature: str) -> str:
+    return feature.replace("_", " ")
