@@ -46,7 +46,9 @@ Examples:
 console = Console(stderr=True)
 
 Model = Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")]
-Events = Annotated[Path, typer.Option(help="Event log: a directory with orders.parquet and catalog.parquet.")]
+Events = Annotated[
+    Path, typer.Option(help="Event log: a directory with a parquet or JSONL file a topic, such as orders.parquet.")
+]
 Out = Annotated[
     Path | None, typer.Option(help="Work directory.  [default: .tidecast/export/MODEL]", show_default=False)
 ]

@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from export.catalog import read_products
 from export.errors import UsageError
 from features.aggregations.base import DAY_MS
 from features.discovery import views_of
-from features.eventlog import OrderHistory, read_catalog, read_orders
+from features.eventlog import OrderHistory, read_orders
 from features.logfile import EventLogError
 from features.rows import FIXED_POINT, OrderKind
 from features.table import EntityTable
@@ -43,13 +44,13 @@ class Log:
 
 
 def read_log(directory: Path) -> Log:
-    """Reads orders and catalog of an event log.
+    """Reads orders and products of an event log; one without a catalog will do.
 
     Raises:
         UsageError: the directory is no event log.
     """
     try:
-        return Log(read_orders(directory), read_catalog(directory))
+        return Log(read_orders(directory), read_products(directory))
     except (FileNotFoundError, EventLogError) as error:
         raise UsageError(str(error)) from error
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.catalog import read_products
 from export.datasets.hazard import HazardRows, hazard_rows
 from export.datasets.hazardfeatures import WARM_UP_DAYS, groups_of, hazard_features
 from export.datasets.hourly import Hourly, read_hourly
@@ -21,7 +22,6 @@ from export.errors import UsageError
 from export.evaluations.hazard import hazard_metrics, of_hazards, product_hour_rate
 from export.evaluations.nextday import day_rows, next_day_metrics
 from features.aggregations.base import DAY_MS
-from features.eventlog import read_catalog
 from models.manifest import Metric
 from models.session import Session
 
@@ -67,7 +67,7 @@ def evaluate(model_dir: Path, events: Path, from_ms: int | None = None, plan: Pl
     session = Session(model_dir / "model.onnx")
     if "hazards" not in session.outputs:
         raise UsageError(f"{model_dir}: the model has no hazard head; its outputs are {', '.join(session.outputs)}")
-    category = dict(read_catalog(events).select("sku", "category").iter_rows())
+    category = dict(read_products(events).select("sku", "category").iter_rows())
 
     def hazards(hours: Hourly, rows: HazardRows) -> NDArray[Any]:
         names, features = hazard_features(hours, groups_of(hours.items, category), rows)
