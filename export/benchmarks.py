@@ -9,8 +9,7 @@ from pathlib import Path
 from export.errors import UsageError
 from export.report import evaluate_released
 from export.tasks.base import Tell
-from models.manifest import Metric
-from models.registry import versions
+from models.manifest import Metric, versions
 
 
 @dataclass(frozen=True, slots=True)

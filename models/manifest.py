@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,6 +69,10 @@ def tensors_of(task: str, lacks: Container[str] = ()) -> tuple[dict[str, str], d
     """
     inputs, outputs = TASKS[task]
     return {n: t for n, t in inputs.items() if n not in lacks}, {n: t for n, t in outputs.items() if n not in lacks}
+
+
+#: What counts as a release; other folders, such as drafts, are passed over.
+_VERSION = re.compile(r"\d+(\.\d+)*$")
 
 
 class ManifestError(Exception):
@@ -186,6 +191,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def versions(directory: Path, name: str) -> list[str]:
+    """Released versions of a model, oldest first."""
+    found = [
+        d.name for d in (directory / name).glob("*") if _VERSION.fullmatch(d.name) and (d / "manifest.json").exists()
+    ]
+    return sorted(found, key=_order)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.manifest import OPTIONAL, TASKS, Manifest, ManifestError, read_manifest
+from models.manifest import OPTIONAL, TASKS, Manifest, ManifestError, read_manifest, versions
 from models.session import Session
-
-#: What counts as a release; other folders, such as drafts, are passed over.
-_VERSION = re.compile(r"\d+(\.\d+)*$")
 
 SHIPPED = Path(__file__).parent / "artifacts"
 
@@ -23,18 +19,6 @@ class Model:
     manifest: Manifest
     session: Session
     directory: Path
-
-
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
-
-
-def versions(directory: Path, name: str) -> list[str]:
-    """Released versions of a model, oldest first."""
-    found = [
-        d.name for d in (directory / name).glob("*") if _VERSION.fullmatch(d.name) and (d / "manifest.json").exists()
-    ]
-    return sorted(found, key=_order)
 
 
 def names(directory: Path) -> list[str]:
