@@ -42,19 +42,21 @@ def evaluate_released(model: str, directory: Path, events: Path, since: str | No
         raise UsageError(
             f"{model} has no evaluation on other event logs yet; without --model it is measured on its own"
         )
-    found: list[Metric] = import_module(module).evaluate(directory, events, _ms(since), tell=tell)
+    found: list[Metric] = import_module(module).evaluate(directory, events, time_ms(since), tell=tell)
     return found
 
 
-def _ms(date: str | None) -> int | None:
-    """
-    >>> _ms("1970-01-02")
+def time_ms(date: str | None) -> int | None:
+    """The event time of `--from`: a date or a time, UTC.
+
+    >>> time_ms("1970-01-02")
     86400000
     """
     if date is None:
         return None
     try:
-        return int(dt.datetime.fromisoformat(date).replace(tzinfo=dt.UTC).timestamp() * 1000)
+        time = dt.datetime.fromisoformat(date)
+        return int((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp() * 1000)
     except ValueError as error:
         raise UsageError(f"--from {date}: {error}; give a date such as 2011-10-16") from error
 

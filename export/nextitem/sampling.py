@@ -1,0 +1,61 @@
+"""The loss of a large softmax from a part of its products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from export.networks.session import SessionNet
+
+#: Products up to which all are compared with; more cost more than they teach.
+ALL = 6_000
+_DRAWN = 4_096
+
+
+class Softmax:
+    """Negative log-likelihood of the product that was viewed next.
+
+    With more than `ALL` products, it is compared with a draw of them, the same for all rows of a step, frequent ones
+    more often, and each is corrected for how likely it was to be drawn.
+
+    Args:
+        seen: how often each product was viewed, of shape (products,).
+        seed: of the draws.
+
+    Source: Y. Bengio and J.-S. Senécal, "Adaptive importance sampling to accelerate training of a neural probabilistic
+    language model" (2008).
+    """
+
+    def __init__(self, seen: NDArray[np.int64], seed: int) -> None:
+        weight = seen.astype(np.float64) ** 0.75
+        self._chance = weight / weight.sum()
+        self._ends = np.cumsum(self._chance)
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, network: SessionNet, views: Any, target: Any) -> Any:
+        """A scalar tensor.
+
+        Args:
+            network: in training.
+            views: as `SessionNet.session` takes them, int64 of shape (n, length).
+            target: products, int64 of shape (n,).
+        """
+        to = network.session(views)
+        if len(self._chance) <= ALL:
+            return F.cross_entropy(to @ network.products().T, target)
+        drawn, often = self._draw()
+        others = to @ network.product(drawn).T - often
+        others = others.masked_fill(drawn[None, :] == target[:, None], -1e9)
+        wanted = (to * network.product(target)).sum(dim=1, keepdim=True)
+        return F.cross_entropy(torch.cat([wanted, others], dim=1), torch.zeros_like(target))
+
+    def _draw(self) -> tuple[Any, Any]:
+        """Products, each once, and the logarithm of how likely each was to be among them."""
+        at = np.searchsorted(self._ends, self._rng.random(_DRAWN)).clip(max=len(self._ends) - 1)
+        drawn = np.unique(at)
+        often = np.log(-np.expm1(_DRAWN * np.log1p(-self._chance[drawn])))
+        return torch.from_numpy(drawn), torch.from_numpy(often.astype(np.float32))
