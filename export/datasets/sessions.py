@@ -16,7 +16,6 @@ from export.errors import UsageError
 from features.aggregations.base import DAY_MS
 from features.logfile import EventLogError, chunks, topic_file
 
-
 _MINUTE_MS = 60_000
 
 

@@ -46,7 +46,7 @@ class SessionKnn:
         looked = [self._sessions(item) for item in newest]
         place = np.repeat(list(newest.values()), [len(found) for found in looked])
         session, of = np.unique(np.concatenate(looked), return_inverse=True)
-        alike = np.bincount(of, weights=place / len(views))
+        alike = np.bincount(of, weights=place) / len(views)
         met = np.zeros(len(session), np.int64)
         np.maximum.at(met, of, place)
         near = np.lexsort((-session, -alike))[:_ASKED]

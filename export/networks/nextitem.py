@@ -15,7 +15,7 @@ BEST = 20
 _DECAY = 0.6
 
 
-class Seen(nn.Module):
+class Seen(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Chances of products from the neighbours of each view, older views counting less.
 
     Args:
@@ -43,7 +43,7 @@ class Seen(nn.Module):
         return nothing.scatter_add(1, self.who[views].to(torch.int64).flatten(1), chance)[:, 1:]
 
 
-class NextItem(nn.Module):
+class NextItem(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """(1 - mix) times the network's chances and mix times what was seen; where little was seen, more of the network.
 
     The two err in different places: the network knows what alike products lead to, the tables what happened. The
@@ -64,7 +64,7 @@ class NextItem(nn.Module):
     def chances(self, views: Any) -> Any:
         """Chances of all products, which add up to 1, float32 of shape (n, products)."""
         seen = self.mix * self.seen(views)
-        return seen + (1.0 - seen.sum(dim=1, keepdim=True)) * torch.softmax(self.network(views), dim=1)
+        return seen + (1.0 - seen.sum(dim=1, keepdim=True)) * self.network(views)
 
     def forward(self, views: Any) -> Any:
         """The likeliest products.
@@ -73,7 +73,8 @@ class NextItem(nn.Module):
             views: product + 1, newest last, 0 for none, int64 of shape (n, 20).
 
         Returns:
-            Products, int64 of shape (n, 20), likeliest first (all, where there are fewer); their chances, float32 of shape (n, 20).
+            Products, int64 of shape (n, 20), likeliest first (all, where there are fewer).
+            Their chances, float32 of shape (n, 20).
         """
         # A number that no product has comes as no view: look-ups must not leave their tables.
         known = (views > 0) & (views < self.seen.who.shape[0])

@@ -68,7 +68,9 @@ def _difference(model: NextItem, session: Session, views: NDArray[np.int64]) -> 
     given = session.run({"views": views}, rows=len(views))
     with torch.no_grad():
         expected: Any = model(torch.from_numpy(views))[1].numpy()
-        own: Any = np.take_along_axis(model.chances(torch.from_numpy(_known(model, views))).numpy(), given["top"], axis=1)
+        own: Any = np.take_along_axis(
+            model.chances(torch.from_numpy(_known(model, views))).numpy(), given["top"], axis=1
+        )
     return float(max(np.abs(expected - given["chance"]).max(), np.abs(own - given["chance"]).max()))
 
 

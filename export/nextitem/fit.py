@@ -17,8 +17,10 @@ from export.networks.session import SessionNet
 from export.nextitem.sampling import Softmax
 from export.tasks.base import Tell
 
-_BATCH = 512
-_WARM_STEPS = 200
+#: Rows of a step: few where there are few, so that an epoch has some hundred steps.
+_LEAST, _MOST, _STEPS = 64, 512, 300
+#: Steps in which the rate rises from nothing, and at most this share of all.
+_WARM_STEPS, _WARM_SHARE = 200, 0.05
 #: Batches whose rows are sorted by length together.
 _POOL = 32
 
@@ -33,7 +35,7 @@ class Stage:
         rows: what is learnt.
         seen: how often each product was viewed in them.
         epochs: at most.
-        rate: highest learning rate.
+        rate: highest learning rate at the largest batch; at smaller ones it is less.
         patience: epochs without a better validation before it stops.
         seed: of the order of rows and of all draws.
     """
@@ -107,7 +109,7 @@ def _resumed(path: Path, key: str, network: SessionNet, optimiser: Any) -> _Stat
             network.load_state_dict(state.network)
             optimiser.load_state_dict(state.optimiser)
             return state
-    return _State(key, 0, -np.inf, 0, {}, {}, {})
+    return _State(key, 0, float("-inf"), 0, {}, {}, {})
 
 
 def _save(state: _State, path: Path) -> None:
@@ -122,15 +124,20 @@ def _epoch(network: SessionNet, optimiser: Any, stage: Stage, epoch: int, tell: 
     network.train()
     torch.manual_seed(stage.seed * 1_000 + epoch)
     loss = Softmax(stage.seen, stage.seed * 1_000 + epoch)
-    steps = -(-len(stage.rows) // _BATCH)
-    for step, rows in enumerate(_batches(stage.rows, np.random.default_rng([stage.seed, epoch]))):
+    batch = min(max(len(stage.rows) // _STEPS, _LEAST), _MOST)
+    steps = -(-len(stage.rows) // batch)
+    warm = min(_WARM_STEPS, 1 + int(_WARM_SHARE * steps * stage.epochs))
+    highest = stage.rate * (batch / _MOST) ** 0.5
+    for step, rows in enumerate(_batches(stage.rows, batch, np.random.default_rng([stage.seed, epoch]))):
         done = epoch * steps + step
-        rate = stage.rate * min(1.0, (done + 1) / _WARM_STEPS) * (1.0 - done / (stage.epochs * steps))
+        rate = highest * min(1.0, (done + 1) / warm) * (1.0 - done / (stage.epochs * steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
         views = stage.rows.window(rows)
         first = int((views > 0).any(axis=0).argmax())
-        value = loss(network, torch.from_numpy(views[:, first:]), torch.from_numpy(stage.rows.item[stage.rows.place[rows]]))
+        value = loss(
+            network, torch.from_numpy(views[:, first:]), torch.from_numpy(stage.rows.item[stage.rows.place[rows]])
+        )
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         optimiser.step()
@@ -139,14 +146,14 @@ def _epoch(network: SessionNet, optimiser: Any, stage: Stage, epoch: int, tell: 
     network.eval()
 
 
-def _batches(rows: Prefixes, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _batches(rows: Prefixes, batch: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Random rows, those of a batch about equally long: most prefixes are short, and padding costs as much as views."""
     size = np.minimum(rows.place - rows.begin, LENGTH)
     order = rng.permutation(len(rows))
     batches = []
-    for begin in range(0, len(order), _BATCH * _POOL):
-        pool = order[begin : begin + _BATCH * _POOL]
+    for begin in range(0, len(order), batch * _POOL):
+        pool = order[begin : begin + batch * _POOL]
         pool = pool[np.argsort(size[pool], kind="stable")]
-        batches += [pool[i : i + _BATCH] for i in range(0, len(pool), _BATCH)]
+        batches += [pool[i : i + batch] for i in range(0, len(pool), batch)]
     for at in rng.permutation(len(batches)).tolist():
         yield batches[at]

@@ -120,7 +120,7 @@ def rules_of(texts: Sequence[str]) -> Rules:
     >>> rules_of(["least_seen=1"])
     Rules(gap_minutes=30, least_views=2, least_seen=1)
     """
-    found = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    found = {name: value for name, _, value in (text.partition("=") for text in texts)}
     known = Rules.__struct_fields__
     if wrong := [name for name, value in found.items() if name not in known or not value.isdecimal() or value == "0"]:
         raise UsageError(f"--rule {wrong[0]}={found[wrong[0]]}: give one of {', '.join(known)} with a whole number")

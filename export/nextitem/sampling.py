@@ -44,14 +44,23 @@ class Softmax:
             views: as `SessionNet.session` takes them, int64 of shape (n, length).
             target: products, int64 of shape (n,).
         """
-        to = network.session(views)
+        to, again, which = network.session(views)
         if len(self._chance) <= ALL:
-            return F.cross_entropy(to @ network.products().T, target)
+            other = -F.cross_entropy(to @ network.products().T, target, reduction="none")
+        else:
+            other = self._drawn(network, to, target)
+        # The target comes as another product, or as one that was viewed; both may be so.
+        old = (which * (views == target[:, None] + 1)).sum(dim=1).clamp(min=1e-9).log()
+        both = torch.stack([F.logsigmoid(-again[:, 0]) + other, F.logsigmoid(again[:, 0]) + old])
+        return -torch.logsumexp(both, dim=0).mean()
+
+    def _drawn(self, network: SessionNet, to: Any, target: Any) -> Any:
+        """Log-likelihoods beside a draw, of shape (n,)."""
         drawn, often = self._draw()
         others = to @ network.product(drawn).T - often
         others = others.masked_fill(drawn[None, :] == target[:, None], -1e9)
         wanted = (to * network.product(target)).sum(dim=1, keepdim=True)
-        return F.cross_entropy(torch.cat([wanted, others], dim=1), torch.zeros_like(target))
+        return wanted[:, 0] - torch.cat([wanted, others], dim=1).logsumexp(dim=1)
 
     def _draw(self) -> tuple[Any, Any]:
         """Products, each once, and the logarithm of how likely each was to be among them."""

@@ -19,7 +19,7 @@ _AGAIN, _ELSEWHERE = 0.12, 0.06
 
 
 def browse(
-    sessions: int, products: int = 5_000, category: int = 50, links: int = 40, seed: int = 3
+    sessions: int, products: int = 5_000, category: int = 250, links: int = 120, seed: int = 3
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Views of sessions.
 
