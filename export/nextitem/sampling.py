@@ -14,6 +14,8 @@ from export.networks.session import SessionNet
 #: Products up to which all are compared with; more cost more than they teach.
 ALL = 6_000
 _DRAWN = 4_096
+#: Log-odds of a product that is left out.
+_NO_RIVAL = -1e9
 
 
 class Softmax:
@@ -57,10 +59,13 @@ class Softmax:
     def _drawn(self, network: SessionNet, to: Any, target: Any) -> Any:
         """Log-likelihoods beside a draw, of shape (n,)."""
         drawn, often = self._draw()
-        others = to @ network.product(drawn).T - often
-        others = others.masked_fill(drawn[None, :] == target[:, None], -1e9)
-        wanted = (to * network.product(target)).sum(dim=1, keepdim=True)
-        return wanted[:, 0] - torch.cat([wanted, others], dim=1).logsumexp(dim=1)
+        others = torch.addmm(-often, to, network.product(drawn).T)
+        # A target that was drawn is not its own rival.
+        at = torch.searchsorted(drawn, target).clamp(max=len(drawn) - 1)
+        own = (drawn[at] == target).nonzero()[:, 0]
+        others[own, at[own]] = _NO_RIVAL
+        wanted = (to * network.product(target)).sum(dim=1)
+        return wanted - torch.logaddexp(wanted, others.logsumexp(dim=1))
 
     def _draw(self) -> tuple[Any, Any]:
         """Products, each once, and the logarithm of how likely each was to be among them."""
