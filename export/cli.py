@@ -19,6 +19,7 @@ from export.benchmarks import measured
 from export.card import table
 from export.drift import MOVED
 from export.errors import UsageError
+from export.nextitem import commands as nextitem
 from export.report import evaluate_released, time_of, write_report
 from export.tasks import MODELS, task_of
 from export.tasks.base import Tell
@@ -65,6 +66,15 @@ Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
 Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
 Licence = Annotated[str, typer.Option(help="Licence of the data.")]
 
+Kind = Annotated[
+    str | None,
+    typer.Option("--task", help="`next-item`, of next-best-offer: what a session views next; needs clicks only."),
+]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option("--rule", help="With --task next-item: gap_minutes=30, least_views=2 or least_seen=5, repeatable."),
+]
+
 _DATA = "Online Retail, Daqing Chen, UCI Machine Learning Repository, DOI 10.24432/C5BW33"
 _LICENCE = "CC BY 4.0"
 _ARTIFACTS = Path("models/artifacts")
@@ -97,9 +107,26 @@ def _done(title: str, run: Callable[[], Any]) -> Any:
     return result
 
 
+def _only_next_item(rule: list[str] | None) -> None:
+    if rule:
+        raise UsageError("--rule goes with --task next-item")
+
+
 @app.command()
-def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7, since: Since = None) -> None:
+def dataset(
+    model: Model,
+    events: Events = _EVENTS,
+    out: Out = None,
+    seed: Seed = 7,
+    task: Kind = None,
+    since: Since = None,
+    rule: Rule = None,
+) -> None:
     """Makes point-in-time rows with labels. Example: `tidecast-export dataset stockout --events events`"""
+    if nextitem.is_next_item(model, task):
+        nextitem.run_dataset(out, events, rule or (), seed, since)
+        return
+    _only_next_item(rule)
     work = _work(model, out)
     origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, time_of(since)))
     console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
@@ -112,16 +139,24 @@ def train(
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 7,
+    task: Kind = None,
     since: Since = None,
+    rule: Rule = None,
 ) -> None:
     """Trains on the data set, which is made first where there is none of these events. A training that was cut off goes
     on after its last epoch.
 
     Example: `tidecast-export train reorder --events my-shop --out work`
     """
+    if nextitem.is_next_item(model, task):
+        nextitem.run_dataset(out, events, rule or (), seed, since)
+        with _bar(f"{model}: train") as tell:
+            nextitem.run_train(out, epochs, tell)
+        return
+    _only_next_item(rule)
     work = _work(model, out)
     if not work.is_of(events, time_of(since)):
-        dataset(model, events, work.directory, seed, since)
+        dataset(model, events, work.directory, seed, since=since)
     with _bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
     console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
@@ -136,7 +171,8 @@ def evaluate(
         Path | None, typer.Option("--model", help="A released model's directory: it is measured on any event log.")
     ] = None,
     since: Since = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures, with --model.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures, with --model or --task.")] = None,
+    task: Kind = None,
 ) -> None:
     """Measures on the test period, beside baselines.
 
@@ -146,6 +182,10 @@ def evaluate(
     Examples: `tidecast-export evaluate next-best-offer`, `tidecast-export evaluate reorder --model
     models/artifacts/reorder/0.2.0 --events my-shop --from 2011-10-16 --json reorder.json`
     """
+    if nextitem.is_next_item(model, task):
+        with _bar(f"{model}: evaluate") as tell:
+            nextitem.run_evaluate(released or out, events, since, json, tell)
+        return
     if released is not None:
         with _bar(f"{model}: evaluate") as tell:
             metrics = evaluate_released(model, released, events, since, tell, _warn)
@@ -183,8 +223,11 @@ def drift(
 
 
 @app.command()
-def convert(model: Model, events: Events = _EVENTS, out: Out = None) -> None:
+def convert(model: Model, events: Events = _EVENTS, out: Out = None, task: Kind = None) -> None:
     """Writes model.onnx. Example: `tidecast-export convert stockout`"""
+    if nextitem.is_next_item(model, task):
+        nextitem.run_convert(out)
+        return
     work = _work(model, out)
     path = _done(f"{model}: convert", lambda: steps.convert_graph(work))
     console.print(f"{path}: {path.stat().st_size:,} bytes")

@@ -84,7 +84,8 @@ def time_of(date: str | None) -> int | None:
     if date is None:
         return None
     try:
-        return int(dt.datetime.fromisoformat(date).replace(tzinfo=dt.UTC).timestamp() * 1000)
+        time = dt.datetime.fromisoformat(date)
+        return int((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp() * 1000)
     except ValueError as error:
         raise UsageError(f"--from {date}: {error}; give a date such as 2011-10-16") from error
 
