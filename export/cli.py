@@ -52,6 +52,10 @@ Seed = Annotated[int, typer.Option(help="Of samples, weights and order of rows."
 Epochs = Annotated[
     int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)
 ]
+HoursEvents = Annotated[
+    Path | None,
+    typer.Option(help="For stockout: another event log, with sales by the hour.", show_default=False),
+]
 Into = Annotated[Path, typer.Option(help="Where released models live.")]
 Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
 Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
@@ -86,20 +90,29 @@ def _done(title: str, run: Callable[[], Any]) -> Any:
 
 
 @app.command()
-def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7) -> None:
+def dataset(
+    model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed = 7, hours_events: HoursEvents = None
+) -> None:
     """Makes point-in-time rows with labels. Example: `tidecast-export dataset stockout --events events`"""
     work = _work(model, out)
-    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed))
+    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, hours_events))
     console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
 
 
 @app.command()
-def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None, seed: Seed = 7) -> None:
+def train(
+    model: Model,
+    events: Events = _EVENTS,
+    out: Out = None,
+    epochs: Epochs = None,
+    seed: Seed = 7,
+    hours_events: HoursEvents = None,
+) -> None:
     """Trains on the data set, which is made first where there is none of these events. Example: `tidecast-export
     train reorder --events my-shop --out work`"""
     work = _work(model, out)
-    if not work.is_of(events):
-        dataset(model, events, work.directory, seed)
+    if not work.is_of(events, hours_events):
+        dataset(model, events, work.directory, seed, hours_events)
     with _bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
     console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
@@ -226,12 +239,14 @@ def everything(
     epochs: Epochs = None,
     data: Data = _DATA,
     licence: Licence = _LICENCE,
+    hours_events: HoursEvents = None,
 ) -> None:
     """All steps for all models. Example: `tidecast-export all --events events`"""
     for model in MODELS:
         work = out / model
-        dataset(model, events, work, seed)
-        train(model, events, work, epochs, seed)
+        more = hours_events if model == "stockout" else None
+        dataset(model, events, work, seed, more)
+        train(model, events, work, epochs, seed, more)
         evaluate(model, events, work)
         convert(model, events, work)
         verify(model, events, work)

@@ -25,6 +25,8 @@ class Recipe:
         decay: weight decay.
         patience: epochs without a better validation before it stops.
         seed: of initial weights and of the order of rows.
+        averaged: the running average of the weights is kept instead of the last ones; each step's part in it shrinks
+            by this factor with every step. 0 keeps the last ones.
     """
 
     epochs: int
@@ -33,6 +35,33 @@ class Recipe:
     decay: float = 1e-4
     patience: int = 3
     seed: int = 7
+    averaged: float = 0.0
+
+
+class _Average:
+    """The running average of a module's weights.
+
+    Source: B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+    """
+
+    def __init__(self, module: Any, decay: float) -> None:
+        self._module, self._decay, self._steps = module, decay, 0
+        self._held = [p.detach().clone() for p in module.parameters()]
+
+    def update(self) -> None:
+        """Takes in the weights after a step; the first steps count for little."""
+        self._steps += 1
+        decay = min(self._decay, self._steps / (self._steps + 10.0))
+        with torch.no_grad():
+            for held, weight in zip(self._held, self._module.parameters(), strict=True):
+                held.lerp_(weight, 1.0 - decay)
+
+    def swap(self) -> None:
+        """Exchanges the average with the module's weights."""
+        for held, weight in zip(self._held, self._module.parameters(), strict=True):
+            last = weight.data.clone()
+            weight.data.copy_(held)
+            held.copy_(last)
 
 
 def seeded(seed: int) -> None:
@@ -65,6 +94,7 @@ def train(
     rng = np.random.default_rng(recipe.seed)
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     steps = max(1, -(-rows // recipe.batch))
+    average = _Average(module, recipe.averaged)
     best, best_epoch, kept = np.inf, 0, None
     for epoch in range(recipe.epochs):
         module.train()
@@ -78,18 +108,26 @@ def train(
             value.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
             optimiser.step()
+            if recipe.averaged:
+                average.update()
         module.eval()
         if validate is None:
             tell(f"epoch {epoch + 1}", (epoch + 1) / recipe.epochs)
             continue
+        if recipe.averaged:
+            average.swap()
         with torch.no_grad():
             figure = validate()
         tell(f"epoch {epoch + 1}, validation {figure:.5f}", (epoch + 1) / recipe.epochs)
         if figure < best:
             best, best_epoch, kept = figure, epoch + 1, copy.deepcopy(module.state_dict())
-        elif epoch + 1 - best_epoch >= recipe.patience:
+        if recipe.averaged:
+            average.swap()
+        if epoch + 1 - best_epoch >= recipe.patience:
             break
     if kept is not None:
         module.load_state_dict(kept)
+    elif recipe.averaged:
+        average.swap()
     module.eval()
     return best_epoch or recipe.epochs

@@ -18,7 +18,7 @@ from export.tasks.base import Arrays, Evaluation, Task
 from export.verify import Verdict
 from export.work import Origin, Work
 from features.vectors import contract
-from models.manifest import TASKS, Fallback, Manifest, Tensor, Training, sha256_of, write_manifest
+from models.manifest import Fallback, Manifest, Tensor, Training, graph_of, sha256_of, write_manifest
 from models.session import Session
 
 GOLDEN_ROWS = 32
@@ -45,7 +45,7 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
     )
     network = work.network(task.network())
     agreed = contract(task.vector)
-    inputs, outputs = TASKS[task.task]
+    inputs, outputs = graph_of(task.task, Session(graph).inputs)
     manifest = Manifest(
         name=task.name,
         version=version,
@@ -65,6 +65,7 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
         licence="Apache-2.0",
         fallback=fallback,
         us_per_row={str(cost.rows): cost.us_per_row for cost in costs},
+        heads=task.heads(network, arrays, origin),
     )
     directory = into / task.name / version
     directory.mkdir(parents=True, exist_ok=True)

@@ -19,13 +19,12 @@ from models.session import Session
 _TRACE_ROWS = 64
 
 
-def make_dataset(work: Work, events: Path, seed: int) -> Origin:
-    """Rows with labels, from an event log."""
-    task = task_of(work.model)
-    log = read_log(events)
-    split = task.split(log)
-    arrays = task.build(log, split, seed)
-    origin = Origin(work.model, str(events), seed, len(arrays["as_of_ms"]), split)
+def make_dataset(work: Work, events: Path, seed: int, hours_events: Path | None = None) -> Origin:
+    """Rows with labels, from an event log; hours of items may come from another one."""
+    arrays, split = task_of(work.model).dataset(events, hours_events, seed)
+    rows = max(len(array) for array in arrays.values())
+    also = None if hours_events is None else str(hours_events)
+    origin = Origin(work.model, str(events), seed, rows, split, also)
     work.save_dataset(arrays, origin)
     return origin
 
@@ -46,7 +45,7 @@ def evaluate(work: Work) -> Evaluation:
     arrays, origin = work.dataset()
     network = work.network(task.network())
     evaluation = task.evaluate(network, arrays, origin.split)
-    evaluation.metrics.extend(task.measured(network, Path(origin.events), origin.split))
+    evaluation.metrics.extend(task.measured(network, Path(origin.hours_events or origin.events), origin.split))
     work.save("metrics.json", evaluation)
     return evaluation
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.manifest import TASKS, Manifest, ManifestError, read_manifest
+from models.manifest import Manifest, ManifestError, graph_of, read_manifest
 from models.session import Session
 
 #: What counts as a release; other folders, such as drafts, are passed over.
@@ -66,7 +66,7 @@ def load(directory: Path, name: str, version: str | None = None) -> Model:
 
 
 def _check_graph(manifest: Manifest, session: Session) -> None:
-    inputs, outputs = TASKS[manifest.task]
+    inputs, outputs = graph_of(manifest.task, session.inputs)
     for kind, wanted, found in (("inputs", inputs, session.inputs), ("outputs", outputs, session.outputs)):
         if set(wanted) != set(found):
             raise ManifestError(

@@ -67,8 +67,10 @@ class Session:
             raise ManifestError(f"{path} cannot be loaded: {error}; convert and release the model again") from error
         self.inputs: list[str] = [i.name for i in self._session.get_inputs()]
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
-        #: Width of the first input's last axis, where it is fixed.
-        self.width = self._session.get_inputs()[0].shape[-1]
+        #: Width of the last axis of each input, where it is fixed.
+        self.widths: dict[str, Any] = {i.name: (i.shape or [None])[-1] for i in self._session.get_inputs()}
+        #: That of the first input.
+        self.width = self.widths[self.inputs[0]]
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], rows: int, shared: frozenset[str] = frozenset()
@@ -76,7 +78,8 @@ class Session:
         """Scores `rows` rows.
 
         Args:
-            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros.
+            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. An
+                optional input (`models.manifest.OPTIONAL`) may be left out: it has no rows then, nor have its outputs.
             rows: how many rows of the outputs to keep.
             shared: inputs that are the same for all rows.
 
@@ -93,7 +96,12 @@ class Session:
         """The outputs of rows `begin` to `end`."""
         size = padded_size(end - begin)
         padded = {n: a if n in shared else _pad(a[begin:end], size) for n, a in feeds.items()}
+        for name in self._left_out(feeds):
+            padded[name] = np.zeros((0, self.widths[name]), np.float32)
         return [a[: end - begin] for a in self._session.run(self.outputs, padded)]
+
+    def _left_out(self, feeds: Mapping[str, NDArray[Any]]) -> list[str]:
+        return [name for name in self.inputs if name not in feeds and isinstance(self.widths[name], int)]
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:
