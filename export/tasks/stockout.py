@@ -41,7 +41,7 @@ class Stockout(Task):
     name = "stockout"
     task = "stockout"
     shared = frozenset({"service_level"})
-    epochs = 16
+    epochs = 8
     simulated = (
         "lead_time_days of the catalog, the horizon of test rows",
         "stock levels of the log with orders, where its inventory says so",
