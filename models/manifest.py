@@ -54,7 +54,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 #: What a graph may have beside that, all of it or nothing: rows of their own (h hours of items, d days of items), of
 #: which a worker that has none sends none. A row that is all NaN has NaN for outputs, and contributions of 0.
-OPTIONAL: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+ROWS_APART: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "stockout": (
         {"hours": "float32[h, hours]", "days": "float32[d, days]"},
         {
@@ -75,7 +75,7 @@ def graph_of(task: str, names: Collection[str]) -> tuple[dict[str, str], dict[st
     ['p_stockout', 'demand_quantiles', 'order_quantity', 'contributions']
     """
     inputs, outputs = TASKS[task]
-    more, also = OPTIONAL.get(task, ({}, {}))
+    more, also = ROWS_APART.get(task, ({}, {}))
     if not {*more, *also} & set(names):
         return inputs, outputs
     return inputs | more, outputs | also

@@ -79,7 +79,7 @@ class Session:
 
         Args:
             feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. An
-                optional input (`models.manifest.OPTIONAL`) may be left out: it has no rows then, nor have its outputs.
+                optional input (`models.manifest.ROWS_APART`) may be left out: it has no rows then, nor have its outputs.
             rows: how many rows of the outputs to keep.
             shared: inputs that are the same for all rows.
 

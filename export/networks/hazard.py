@@ -35,7 +35,7 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """
 
     def __init__(
-        self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (256, 96), flagged: Sequence[int] | None = None
+        self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (192, 96), flagged: Sequence[int] | None = None
     ) -> None:
         super().__init__()
         self.a_day = a_day

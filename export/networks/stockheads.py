@@ -15,7 +15,7 @@ from export.networks.stockout import StockoutNet
 
 
 class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """The graph: see `models.manifest.TASKS` and `OPTIONAL`.
+    """The graph: see `models.manifest.TASKS` and `ROWS_APART`.
 
     A log of orders trains the first head, one of sales by the hour the others; a head that was not trained says NaN,
     whatever it is asked.
