@@ -79,11 +79,12 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
 def _training(task: Task, arrays: Arrays, origin: Origin, data: str, licence: str) -> Training:
     split = origin.split
     fitted = split.fit(arrays["as_of_ms"])
+    first_ms = int(arrays["as_of_ms"][fitted].min()) if fitted.any() else split.first_ms
     return Training(
         data=data,
         licence=licence,
         rows=int(fitted.sum()),
-        trained_from=date_of(int(arrays["as_of_ms"][fitted].min())),
+        trained_from=date_of(first_ms),
         trained_until=date_of(split.fit_until_ms - 1),
         tested_from=date_of(split.test_from_ms),
         tested_until=date_of(split.test_until_ms - 1),

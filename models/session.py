@@ -78,8 +78,8 @@ class Session:
         """Scores `rows` rows.
 
         Args:
-            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. An
-                optional input (`models.manifest.ROWS_APART`) may be left out: it has no rows then, nor have its outputs.
+            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. Inputs
+                with rows apart (`models.manifest.ROWS_APART`) may be left out: they and their outputs have none then.
             rows: how many rows of the outputs to keep.
             shared: inputs that are the same for all rows.
 

@@ -33,13 +33,17 @@ HELD_OUT_SEED = 0
 
 
 def build(
-    events: Path, seed: int, tell: Callable[[str, float], None] = lambda text, share: None
+    events: Path,
+    seed: int,
+    from_ms: int | None = None,
+    tell: Callable[[str, float], None] = lambda text, share: None,
 ) -> tuple[Arrays, Periods]:
     """Rows of both heads.
 
     Args:
         events: an event log with sales by the hour.
         seed: of the rows that are drawn.
+        from_ms: event time at which the test period begins; its last week where None.
         tell: hears how far it is.
 
     Returns:
@@ -51,7 +55,7 @@ def build(
         UsageError: there are no sales by the hour, or too few days.
     """
     hours = read_hourly(events)
-    periods = periods_of(hours)
+    periods = periods_of(hours, from_ms)
     category = dict(read_catalog(events).select("sku", "category").iter_rows())
     groups = groups_of(hours.items, category)
     taught = np.flatnonzero(~held_out(hours.items, HELD_OUT_SEED))
