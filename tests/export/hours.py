@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from export.datasets.hourly import IN_STOCK, OUT_OF_STOCK, Hourly
 
@@ -34,7 +35,7 @@ def write_hours(directory: Path, hours: Hourly) -> Path:
     told[hours.hour == hours.a_day - 1] = True
     begins_ms = (hours.day * 24 + hours.opens + hours.hour) * 3_600_000
     parts = [
-        _events(hours.items, begins_ms + late, *np.nonzero(of), kind, hours.sold)
+        _events(hours, begins_ms + late, of, kind)
         for kind, of, late in (
             ("ran_out", changed > 0, 0),
             ("restocked", changed < 0, 0),
@@ -54,16 +55,10 @@ def write_hours(directory: Path, hours: Hourly) -> Path:
     return directory
 
 
-def _events(
-    items: list[str],
-    at_ms: np.ndarray[tuple[int], np.dtype[np.int64]],
-    row: np.ndarray[tuple[int], np.dtype[np.intp]],
-    column: np.ndarray[tuple[int], np.dtype[np.intp]],
-    kind: str,
-    sold: np.ndarray[tuple[int, int], np.dtype[np.float32]],
-) -> pl.DataFrame:
-    places = [items[c].split(":", 1) for c in column.tolist()]
-    quantity = sold[row, column].astype(np.float64) if kind == "units_sold" else np.full(len(row), np.nan)
+def _events(hours: Hourly, at_ms: NDArray[np.int64], of: NDArray[np.bool_], kind: str) -> pl.DataFrame:
+    row, column = np.nonzero(of)
+    places = [hours.items[c].split(":", 1) for c in column.tolist()]
+    quantity = hours.sold[row, column].astype(np.float64) if kind == "units_sold" else np.full(len(row), np.nan)
     return pl.DataFrame(
         {
             "type": [kind] * len(row),
