@@ -61,6 +61,10 @@ Seed = Annotated[int, typer.Option(help="Of samples, weights and order of rows."
 Epochs = Annotated[
     int | None, typer.Option(help="At most so many passes.  [default: the model's own]", show_default=False)
 ]
+HoursEvents = Annotated[
+    Path | None,
+    typer.Option(help="For stockout: another event log, with sales by the hour.", show_default=False),
+]
 Into = Annotated[Path, typer.Option(help="Where released models live.")]
 Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
 Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
@@ -121,6 +125,7 @@ def dataset(
     task: Kind = None,
     since: Since = None,
     rule: Rule = None,
+    hours_events: HoursEvents = None,
 ) -> None:
     """Makes point-in-time rows with labels. Example: `tidecast-export dataset stockout --events events`"""
     if nextitem.is_next_item(model, task):
@@ -128,7 +133,7 @@ def dataset(
         return
     _only_next_item(rule)
     work = _work(model, out)
-    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, time_of(since)))
+    origin = _done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, hours_events, time_of(since)))
     console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
 
 
@@ -142,6 +147,7 @@ def train(
     task: Kind = None,
     since: Since = None,
     rule: Rule = None,
+    hours_events: HoursEvents = None,
 ) -> None:
     """Trains on the data set, which is made first where there is none of these events. A training that was cut off goes
     on after its last epoch.
@@ -155,8 +161,8 @@ def train(
         return
     _only_next_item(rule)
     work = _work(model, out)
-    if not work.is_of(events, time_of(since)):
-        dataset(model, events, work.directory, seed, since=since)
+    if not work.is_of(events, hours_events, time_of(since)):
+        dataset(model, events, work.directory, seed, since=since, hours_events=hours_events)
     with _bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
     console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
@@ -329,12 +335,14 @@ def everything(
     epochs: Epochs = None,
     data: Data = _DATA,
     licence: Licence = _LICENCE,
+    hours_events: HoursEvents = None,
 ) -> None:
     """All steps for all models. Example: `tidecast-export all --events events`"""
     for model in MODELS:
         work = out / model
-        dataset(model, events, work, seed)
-        train(model, events, work, epochs, seed)
+        more = hours_events if model == "stockout" else None
+        dataset(model, events, work, seed, hours_events=more)
+        train(model, events, work, epochs, seed, hours_events=more)
         evaluate(model, events, work)
         convert(model, events, work)
         verify(model, events, work)

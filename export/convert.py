@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.errors import UsageError
-from models.manifest import tensors_of
+from models.manifest import graph_of
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,15 +26,15 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
 
     Args:
         network: takes the task's inputs by position, gives its outputs; `lacks` names those that it has not.
-        task: a key of `models.manifest.TASKS`.
+        task: a key of `models.manifest.TASKS`; optional inputs take part where they are given.
         inputs: real inputs, for tracing; any number of rows from 2 on.
         path: of the file to write.
 
     Raises:
         UsageError: the file is larger than 3 MB.
     """
-    wanted, given = tensors_of(task, lacked(network))
-    sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c", "p")}
+    wanted, given = graph_of(task, inputs, lacked(network))
+    sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c", "p", "h", "d")}
     dynamic = tuple(
         {axis: sizes[name] for axis, name in enumerate(_axes(kind)) if name in sizes} for kind in wanted.values()
     )
@@ -77,7 +77,7 @@ def _axes(kind: str) -> list[str]:
 
 def reference(network: Any, task: str, inputs: Arrays) -> Arrays:
     """What torch itself gives for inputs, by output name."""
-    wanted, given = tensors_of(task, lacked(network))
+    wanted, given = graph_of(task, inputs, lacked(network))
     with torch.no_grad():
         outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
     return {name: np.asarray(value.numpy()) for name, value in zip(given, outputs, strict=True)}

@@ -27,6 +27,8 @@ class Recipe:
         decay: weight decay.
         patience: epochs without a better validation before it stops.
         seed: of initial weights and of the order of rows.
+        averaged: the running average of the weights is kept instead of the last ones; each step's part in it shrinks
+            by this factor with every step. 0 keeps the last ones.
     """
 
     epochs: int
@@ -35,6 +37,40 @@ class Recipe:
     decay: float = 1e-4
     patience: int = 3
     seed: int = 7
+    averaged: float = 0.0
+
+
+class _Average:
+    """The running average of a module's weights.
+
+    Source: B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+    """
+
+    def __init__(self, module: Any, decay: float) -> None:
+        self._module, self._decay, self._steps = module, decay, 0
+        self._held = [p.detach().clone() for p in module.parameters()]
+
+    def update(self) -> None:
+        """Takes in the weights after a step; the first steps count for little."""
+        self._steps += 1
+        decay = min(self._decay, self._steps / (self._steps + 10.0))
+        with torch.no_grad():
+            for held, weight in zip(self._held, self._module.parameters(), strict=True):
+                held.lerp_(weight, 1.0 - decay)
+
+    def state(self) -> tuple[int, list[Any]]:
+        """What `restore` goes on from."""
+        return self._steps, self._held
+
+    def restore(self, state: tuple[int, list[Any]]) -> None:
+        self._steps, self._held = state
+
+    def swap(self) -> None:
+        """Exchanges the average with the module's weights."""
+        for held, weight in zip(self._held, self._module.parameters(), strict=True):
+            last = weight.data.clone()
+            weight.data.copy_(held)
+            held.copy_(last)
 
 
 def seeded(seed: int) -> None:
@@ -66,7 +102,7 @@ def train(
     """
     rng = np.random.default_rng(recipe.seed)
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    run = _Run(module, optimiser, rng)
+    run = _Run(module, optimiser, rng, _Average(module, recipe.averaged) if recipe.averaged else None)
     progress = next_fit(f"{recipe}, {rows} rows, {sum(p.numel() for p in module.parameters())} weights")
     if progress.state:
         run.restore(progress.state)
@@ -81,6 +117,8 @@ def train(
         progress.save(**run.state())
     if run.kept is not None:
         module.load_state_dict(run.kept)
+    elif run.average is not None:
+        run.average.swap()
     module.eval()
     return run.best_epoch or recipe.epochs
 
@@ -88,19 +126,23 @@ def train(
 class _Run:
     """A training under way."""
 
-    def __init__(self, module: Any, optimiser: Any, rng: np.random.Generator) -> None:
-        self.module, self.optimiser, self.rng = module, optimiser, rng
+    def __init__(self, module: Any, optimiser: Any, rng: np.random.Generator, average: _Average | None) -> None:
+        self.module, self.optimiser, self.rng, self.average = module, optimiser, rng, average
         self.epoch = self.best_epoch = 0
         self.best = np.inf
         self.kept: dict[str, Any] | None = None
 
     def judge(self, validate: Callable[[], float]) -> float:
         """Validates, and keeps the weights if they are the best so far."""
+        if self.average is not None:
+            self.average.swap()
         with torch.no_grad():
             figure = validate()
         if figure < self.best:
             self.best, self.best_epoch = figure, self.epoch
             self.kept = copy.deepcopy(self.module.state_dict())
+        if self.average is not None:
+            self.average.swap()
         return figure
 
     def state(self) -> dict[str, Any]:
@@ -111,6 +153,7 @@ class _Run:
             "orders": self.rng.bit_generator.state,
             "torch": torch.get_rng_state(),
             "epochs": (self.epoch, self.best_epoch, self.best, self.kept),
+            "average": None if self.average is None else self.average.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -119,6 +162,8 @@ class _Run:
         self.rng.bit_generator.state = state["orders"]
         torch.set_rng_state(state["torch"])
         self.epoch, self.best_epoch, self.best, self.kept = state["epochs"]
+        if self.average is not None:
+            self.average.restore(state["average"])
 
 
 def _epoch(run: _Run, loss: Loss, rows: int, recipe: Recipe) -> None:
@@ -135,4 +180,6 @@ def _epoch(run: _Run, loss: Loss, rows: int, recipe: Recipe) -> None:
         value.backward()
         torch.nn.utils.clip_grad_norm_(run.module.parameters(), 5.0)
         run.optimiser.step()
+        if run.average is not None:
+            run.average.update()
     run.module.eval()

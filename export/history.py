@@ -20,7 +20,7 @@ from features.aggregations.base import DAY_MS
 from features.discovery import views_of
 from features.eventlog import OrderHistory, read_orders
 from features.logfile import EventLogError
-from features.rows import FIXED_POINT, OrderKind
+from features.rows import FIXED_POINT, OrderKind, Rows
 from features.table import EntityTable
 from features.view import View
 
@@ -143,9 +143,13 @@ class Day:
     as_of_ms: int
 
 
-def item_days(log: Log) -> Iterator[Day]:
-    """Folds all demand day by day, in log order."""
+def item_days(log: Log, inventory: Rows | None = None) -> Iterator[Day]:
+    """Folds all demand day by day, in log order, and after each day's demand its inventory, where it is given.
+
+    `keys` are items of which something was ordered.
+    """
     demand = log.history.demand
+    moved = None if inventory is None else inventory.columns["event_time_ms"] // DAY_MS
     day = demand.columns["event_time_ms"] // DAY_MS
     table = EntityTable("item", views_of("item"))
     keys: list[str] = []
@@ -155,6 +159,10 @@ def item_days(log: Log) -> Iterator[Day]:
         table.admit_new(fresh)
         keys += fresh
         table.fold(rows)
+        if inventory is not None and moved is not None:
+            stock = inventory.take(np.flatnonzero(moved == today))
+            table.admit_new(table.missing(stock.entities))
+            table.fold(stock)
         yield Day(table, keys, (today + 1) * DAY_MS - 1)
 
 

@@ -31,6 +31,8 @@ _TOLERANCE, _SWAPPED = 2e-3, 0.001
 #: It must be this much faster to be worth another arithmetic.
 _FASTER = 0.9
 _BATCH = 256
+#: The difference where one graph tells a number and the other does not, or has no such form: JSON has no infinity.
+_UNLIKE = 1e9
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ def _try(kind: str, make: Callable[[Path, Path], None], task: Task, graph: Path,
         session, plain = Session(out), Session(graph)
         return _measured(kind, out, session, plain, task, inputs_of)
     except (ManifestError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        return Variant(kind, 0, float("inf"), 1.0, 0.0, 0.0, f"the graph has no such form: {str(error)[:200]}")
+        return Variant(kind, 0, _UNLIKE, 1.0, 0.0, 0.0, f"the graph has no such form: {str(error)[:200]}")
     finally:
         root.setLevel(level)
 
@@ -113,8 +115,8 @@ def _measured(kind: str, out: Path, session: Session, plain: Session, task: Task
 
 
 def _difference(wanted: NDArray[Any], given: NDArray[Any]) -> float:
-    """Relative to max(|value|, 1); infinite where only one of them is unknown."""
+    """Relative to max(|value|, 1); `_UNLIKE` where only one of them is unknown."""
     a, b = wanted.astype(np.float64), given.astype(np.float64)
     if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return float("inf")
+        return _UNLIKE
     return float(np.nan_to_num(np.abs(a - b) / np.maximum(np.abs(a), 1.0)).max(initial=0.0))

@@ -27,8 +27,8 @@ from models.manifest import (
     Parity,
     Tensor,
     Training,
+    graph_of,
     sha256_of,
-    tensors_of,
     write_manifest,
 )
 from models.session import Session
@@ -94,7 +94,7 @@ def _manifest(task: Task, work: Work, arrays: Arrays, origin: Origin, version: s
     """What is known once there is a graph."""
     network = work.network(task.network())
     agreed = contract(task.vector)
-    inputs, outputs = tensors_of(task.task, lacked(network))
+    inputs, outputs = graph_of(task.task, Session(work.path("model.onnx", "convert")).inputs, lacked(network))
     fitted = origin.split.fit(arrays["as_of_ms"])
     return Manifest(
         name=task.name,
@@ -114,17 +114,19 @@ def _manifest(task: Task, work: Work, arrays: Arrays, origin: Origin, version: s
         parity=Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0),
         licence="Apache-2.0",
         reference=histograms(arrays["features"][fitted], agreed.features),
+        heads=task.heads(network, arrays, origin),
     )
 
 
 def _training(task: Task, arrays: Arrays, origin: Origin, data: str, licence: str) -> Training:
     split = origin.split
     fitted = split.fit(arrays["as_of_ms"])
+    first_ms = int(arrays["as_of_ms"][fitted].min()) if fitted.any() else split.first_ms
     return Training(
         data=data,
         licence=licence,
         rows=int(fitted.sum()),
-        trained_from=date_of(int(arrays["as_of_ms"][fitted].min())),
+        trained_from=date_of(first_ms),
         trained_until=date_of(split.fit_until_ms - 1),
         tested_from=date_of(split.test_from_ms),
         tested_until=date_of(split.test_until_ms - 1),

@@ -24,15 +24,17 @@ from models.session import Session
 _TRACE_ROWS = 64
 
 
-def make_dataset(work: Work, events: Path, seed: int, test_from_ms: int | None = None) -> Origin:
-    """Rows with labels, from an event log; the test begins where the task says, or at a time that is given."""
-    task = task_of(work.model)
-    log = read_log(events)
-    split = task.split(log)
-    if test_from_ms is not None:
-        split = split.starting(test_from_ms)
-    arrays = task.build(log, split, seed)
-    origin = Origin(work.model, str(events), seed, len(arrays["as_of_ms"]), split)
+def make_dataset(
+    work: Work, events: Path, seed: int, hours_events: Path | None = None, test_from_ms: int | None = None
+) -> Origin:
+    """Rows with labels, from an event log; hours of items may come from another one.
+
+    The test begins where the task says, or at a time that is given.
+    """
+    arrays, split = task_of(work.model).dataset(events, hours_events, seed, test_from_ms)
+    rows = max(len(array) for array in arrays.values())
+    also = None if hours_events is None else str(hours_events)
+    origin = Origin(work.model, str(events), seed, rows, split, also)
     work.save_dataset(arrays, origin)
     forget(work.directory)
     return origin
@@ -56,7 +58,7 @@ def evaluate(work: Work) -> Evaluation:
     arrays, origin = work.dataset()
     network = work.network(task.network())
     evaluation = task.evaluate(network, arrays, origin.split)
-    evaluation.metrics.extend(task.measured(network, Path(origin.events), origin.split))
+    evaluation.metrics.extend(task.measured(network, Path(origin.hours_events or origin.events), origin.split))
     work.save("metrics.json", evaluation)
     return evaluation
 

@@ -19,13 +19,14 @@ T = TypeVar("T")
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What a data set was made from."""
+    """What a data set was made from; `hours_events` is the log of the hours where that is another one."""
 
     model: str
     events: str
     seed: int
     rows: int
     split: Split
+    hours_events: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,14 @@ class Work:
         with np.load(self.path("dataset.npz", "dataset")) as file:
             return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
 
-    def is_of(self, events: Path, test_from_ms: int | None = None) -> bool:
+    def is_of(self, events: Path, hours_events: Path | None = None, test_from_ms: int | None = None) -> bool:
         """Whether there is a data set here that was made from these events, with the test beginning then."""
         if not ((self.directory / "dataset.npz").exists() and (self.directory / "origin.json").exists()):
             return False
         origin = self.load("origin.json", "dataset", Origin)
-        return origin.events == str(events) and test_from_ms in (None, origin.split.test_from_ms)
+        also = None if hours_events is None else str(hours_events)
+        same = (origin.events, origin.hours_events) == (str(events), also)
+        return same and test_from_ms in (None, origin.split.test_from_ms)
 
     def save(self, name: str, value: Any) -> None:
         """Writes a record as JSON, indented."""

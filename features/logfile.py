@@ -112,6 +112,11 @@ def topic_file(directory: Path, topic: str) -> Path:
     return found[0]
 
 
+def has_topic(directory: Path, topic: str) -> bool:
+    """Whether an event log has a file of a topic; says nothing of what is in it."""
+    return any((directory / f"{topic}.{kind}").exists() for kind in ("parquet", "jsonl"))
+
+
 def chunks(path: Path, topic: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
     """A topic's file in chunks of about `chunk_bytes`, in order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container
+from collections.abc import Collection, Container
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +69,35 @@ def tensors_of(task: str, lacks: Container[str] = ()) -> tuple[dict[str, str], d
     """
     inputs, outputs = TASKS[task]
     return {n: t for n, t in inputs.items() if n not in lacks}, {n: t for n, t in outputs.items() if n not in lacks}
+
+
+#: What a graph may have beside that, all of it or nothing: rows of their own (h hours of items, d days of items), of
+#: which a worker that has none sends none. A row that is all NaN has NaN for outputs, and contributions of 0.
+ROWS_APART: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "stockout": (
+        {"hours": "float32[h, hours]", "days": "float32[d, days]"},
+        {
+            "lost_sales": "float32[n]",
+            "hazards": "float32[h, 4]",
+            "hours_contributions": "float32[h, hours]",
+            "next_day": "float32[d, 3]",
+            "days_contributions": "float32[d, days]",
+        },
+    ),
+}
+
+
+def graph_of(task: str, names: Collection[str], lacks: Container[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """The graph contract of a task, with the optional part where `names`, of inputs or outputs, hold some of it.
+
+    >>> list(graph_of("stockout", ["features"])[1])
+    ['p_stockout', 'demand_quantiles', 'order_quantity', 'contributions']
+    """
+    inputs, outputs = tensors_of(task, lacks)
+    more, also = ROWS_APART.get(task, ({}, {}))
+    if not {*more, *also} & set(names):
+        return inputs, outputs
+    return inputs | more, outputs | also
 
 
 #: What counts as a release; other folders, such as drafts, are passed over.
@@ -148,6 +177,22 @@ class Histogram(msgspec.Struct, frozen=True):
     unknown: float
 
 
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """An optional part of the graph, with rows and features of its own.
+
+    Args:
+        input: its name.
+        output: what it tells.
+        features: names in column order.
+        baseline: contributions add up from here.
+    """
+
+    input: str
+    output: str
+    features: list[str]
+    baseline: float
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json` beside `model.onnx`.
 
@@ -163,6 +208,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         fallback: data for entities that the model cannot score.
         us_per_row: CPU time of a row on one core of the machine that released it, by the number of rows of a call.
         reference: how each feature was spread in training, to tell drift by.
+        heads: the optional parts of the graph.
         rescore_after_days: age at which a score is renewed though no event came; None: never.
     """
 
@@ -185,6 +231,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     fallback: Fallback = Fallback()
     us_per_row: dict[str, float] = {}
     reference: dict[str, Histogram] = {}
+    heads: list[Head] = []
     rescore_after_days: Annotated[float, Meta(gt=0, lt=100_000)] | None = None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.manifest import OPTIONAL, TASKS, Manifest, ManifestError, read_manifest, versions
+from models.manifest import OPTIONAL, Manifest, ManifestError, graph_of, read_manifest, versions
 from models.session import Session
 
 SHIPPED = Path(__file__).parent / "artifacts"
@@ -50,7 +50,7 @@ def load(directory: Path, name: str, version: str | None = None) -> Model:
 
 
 def _check_graph(manifest: Manifest, session: Session) -> None:
-    inputs, outputs = TASKS[manifest.task]
+    inputs, outputs = graph_of(manifest.task, session.inputs)
     for kind, wanted, found in (("inputs", inputs, session.inputs), ("outputs", outputs, session.outputs)):
         if not set(wanted) - OPTIONAL[manifest.task] <= set(found) <= set(wanted):
             raise ManifestError(

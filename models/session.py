@@ -68,8 +68,10 @@ class Session:
         self.inputs: list[str] = [i.name for i in self._session.get_inputs()]
         self._taken = frozenset(self.inputs)
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
-        #: Width of the first input's last axis, where it is fixed.
-        self.width = self._session.get_inputs()[0].shape[-1]
+        #: Width of the last axis of each input, where it is fixed.
+        self.widths: dict[str, Any] = {i.name: (i.shape or [None])[-1] for i in self._session.get_inputs()}
+        #: That of the first input.
+        self.width = self.widths[self.inputs[0]]
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], rows: int, shared: frozenset[str] = frozenset()
@@ -78,7 +80,8 @@ class Session:
 
         Args:
             feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. Those
-                that the graph does not take are passed over.
+                that the graph does not take are passed over. Inputs
+                with rows apart (`models.manifest.ROWS_APART`) may be left out: they and their outputs have none then.
             rows: how many rows of the outputs to keep.
             shared: inputs that are the same for all rows.
 
@@ -95,7 +98,12 @@ class Session:
         """The outputs of rows `begin` to `end`."""
         size = padded_size(end - begin)
         padded = {n: a if n in shared else _pad(a[begin:end], size) for n, a in feeds.items() if n in self._taken}
+        for name in self._left_out(feeds):
+            padded[name] = np.zeros((0, self.widths[name]), np.float32)
         return [a[: end - begin] for a in self._session.run(self.outputs, padded)]
+
+    def _left_out(self, feeds: Mapping[str, NDArray[Any]]) -> list[str]:
+        return [name for name in self.inputs if name not in feeds and isinstance(self.widths[name], int)]
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:

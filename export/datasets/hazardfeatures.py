@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from export.datasets.hazard import HazardRows, hazard_rows
 from export.datasets.hourly import Hourly
 from export.datasets.ownhours import Features, OwnHours
 
-#: Days that fill the windows before the first row.
-WARM_UP_DAYS = 14
 #: Groups of other items: name, and the key of an item's group from its region, location, product and category.
 GROUPS: dict[str, Callable[[str, str, str, str], tuple[str, ...]]] = {
     "region": lambda region, location, sku, category: (region, sku),
@@ -22,6 +21,28 @@ GROUPS: dict[str, Callable[[str, str, str, str], tuple[str, ...]]] = {
     "shop": lambda region, location, sku, category: (location,),
     "category": lambda region, location, sku, category: (region, category),
 }
+
+
+#: The features of which it says something that they are unknown.
+HOUR_FLAGGED = (
+    *(f"ran_out_hours_later_{day}d_ago" for day in (1, 2, 7)),
+    *(f"level{kind}_{what}" for kind in ("", "_restock") for what in ("last", "mean", "share", "below")),
+    "level_min",
+    "hours_to_next_level",
+    "capacity_share_median",
+    "capacity_of_usual",
+    *(f"{group}_supply_{what}" for group in GROUPS for what in ("share", "used")),
+)
+
+
+@cache
+def hour_names() -> tuple[str, ...]:
+    """The names of the features, in column order; the first two are the opening hour and the weekday."""
+    own = OwnHours(items=1, a_day=2, opens=0)
+    own.begin_day(0)
+    own.observe(0, np.zeros(1, np.float32), np.zeros(1, np.int8))
+    only = np.zeros(1, np.int64)
+    return tuple(_told(own, [GroupHours(name, only, own.a_day) for name in GROUPS], only))
 
 
 def groups_of(items: list[str], category: Mapping[str, str | None]) -> dict[str, NDArray[np.int64]]:
@@ -44,7 +65,8 @@ def hazard_features(
     groups: Mapping[str, NDArray[np.int64]],
     rows: HazardRows,
     tell: Callable[[str, float], None] = lambda text, share: None,
-) -> tuple[list[str], NDArray[np.float32]]:
+    dtype: type[np.floating[Any]] = np.float32,
+) -> tuple[list[str], NDArray[Any]]:
     """Walks all hours of all items once and reads the features of some rows.
 
     Args:
@@ -52,15 +74,16 @@ def hazard_features(
         groups: from `groups_of`.
         rows: in order of time, as `hazard_rows` gives them.
         tell: hears of each day.
+        dtype: of the features; float16 tells three digits, which is enough to train on, in half the memory.
 
     Returns:
-        Names, and float32 of shape (n, features); the first two are the opening hour and the weekday.
+        Names, and `dtype` of shape (n, features); the first two are the opening hour and the weekday.
     """
     own = OwnHours(len(hours.items), hours.a_day, hours.opens)
     others = [GroupHours(name, group, hours.a_day) for name, group in groups.items()]
     first = np.searchsorted(rows.row, np.arange(len(hours.sold) + 1))
     names: list[str] = []
-    found = np.empty((0, 0), np.float32)
+    found, most = np.empty((0, 0), dtype), float(np.finfo(dtype).max)
     for row, (day, hour) in enumerate(zip(hours.day.tolist(), hours.hour.tolist(), strict=True)):
         if hour == 0:
             own.begin_day(day)
@@ -71,8 +94,8 @@ def hazard_features(
         if len(at):
             told = _told(own, others, at)
             if not names:
-                names, found = list(told), np.empty((len(rows), len(told)), np.float32)
-            found[first[row] : first[row + 1]] = np.column_stack(list(told.values()))
+                names, found = list(told), np.empty((len(rows), len(told)), dtype)
+            found[first[row] : first[row + 1]] = np.clip(np.column_stack(list(told.values())), -most, most)
         for group in others:
             group.remember(own)
         if hour == hours.a_day - 1:
@@ -94,4 +117,4 @@ def thinned(rows: HazardRows, share: NDArray[Any], seed: int) -> HazardRows:
     return rows.take(np.random.default_rng(seed).random(len(rows)) < share[rows.item])
 
 
-__all__ = ["GROUPS", "WARM_UP_DAYS", "groups_of", "hazard_features", "hazard_rows", "thinned"]
+__all__ = ["GROUPS", "HOUR_FLAGGED", "groups_of", "hazard_features", "hazard_rows", "hour_names", "thinned"]

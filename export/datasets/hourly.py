@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export.errors import UsageError
 from features.aggregations.base import HOUR_MS
-from features.logfile import EventLogError, topic_file
+from features.logfile import EventLogError, has_topic, topic_file
 
 IN_STOCK, OUT_OF_STOCK, UNKNOWN = 0, 1, 2
 DAY_HOURS = 24
@@ -92,6 +92,14 @@ def read_hourly(events: Path, opening: range = range(6, 22)) -> Hourly:
     return Hourly(items, first, opening.start, len(opening), sold[open_], state[open_])
 
 
+def has_hours(events: Path) -> bool:
+    """Whether an event log tells sales by the hour."""
+    if not has_topic(events, "inventory"):
+        return False
+    sales = _scan(events).filter(pl.col("type") == "units_sold").head(1).collect()
+    return len(sales) > 0
+
+
 def natural(item: str) -> list[tuple[int, str]]:
     """A key that sorts numbers as numbers; what stands before a slash, the region, takes no part.
 
@@ -103,13 +111,16 @@ def natural(item: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _read(events: Path) -> pl.DataFrame:
+def _scan(events: Path) -> pl.LazyFrame:
     try:
         path = topic_file(events, "inventory")
     except (FileNotFoundError, EventLogError) as error:
         raise UsageError(str(error)) from error
-    table = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
-    kinds = table.filter(pl.col("type").is_in(["units_sold", "ran_out", "restocked"]))
+    return pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
+
+
+def _read(events: Path) -> pl.DataFrame:
+    kinds = _scan(events).filter(pl.col("type").is_in(["units_sold", "ran_out", "restocked"]))
     return kinds.select(
         "type",
         "quantity",

@@ -6,6 +6,8 @@ least 0. Lost sales are unknown: where stock ran out, demand was more than this 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,10 @@ from numpy.typing import NDArray
 
 from export.history import Day, Log, item_days
 from features.aggregations.base import DAY_MS
-from features.rows import FIXED_POINT, OrderKind
-from features.vectors.stockout import stockout_rows
+from features.eventlog import read_inventory
+from features.logfile import has_topic
+from features.rows import FIXED_POINT, InventoryKind, OrderKind, Rows
+from features.vectors.stockout import FEATURES, stockout_rows
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -39,9 +43,13 @@ class DailyDemand:
         np.add.at(units, (item, day - self.first_day + 1), sign * demand.columns["quantity"] / FIXED_POINT)
         self._cumulated = units.cumsum(axis=1)
 
+    def index(self, keys: list[str]) -> NDArray[np.int64]:
+        """A number for each item, int64 of shape (n,)."""
+        return np.array([self._index[key] for key in keys], np.int64)
+
     def after(self, keys: list[str], as_of_ms: int, horizon_days: NDArray[np.int64]) -> Any:
         """Net demand of the `horizon_days` days that follow the day of `as_of_ms`, float64 of shape (n,)."""
-        item = np.array([self._index[key] for key in keys])
+        item = self.index(keys)
         done = int(as_of_ms // DAY_MS) - self.first_day + 1
         until = done + horizon_days
         if until.max(initial=0) >= self._cumulated.shape[1]:
@@ -49,7 +57,53 @@ class DailyDemand:
         return np.maximum(self._cumulated[item, until] - self._cumulated[item, done], 0.0)
 
 
-def build(log: Log, from_ms: int, until_ms: int, test_from_ms: int, seed: int, share: float = 0.3) -> Arrays:
+def nothing() -> Arrays:
+    """No rows, as `build` gives them."""
+    kinds = {"horizon_days": np.int64, "demand": np.float32, "recent": np.float32, "position": np.float32}
+    kinds |= {"ran_out": np.float32, "item": np.int64, "as_of_ms": np.int64}
+    features: Arrays = {"features": np.empty((0, len(FEATURES)), np.float32)}
+    return features | {name: np.empty(0, kind) for name, kind in kinds.items()}
+
+
+class Shelf:
+    """When items ran out and were restocked, by an event log's inventory."""
+
+    def __init__(self, inventory: Rows | None) -> None:
+        self._changes: dict[str, list[tuple[int, bool]]] = {}
+        if inventory is None:
+            return
+        kind = inventory.columns["kind"]
+        for at in np.flatnonzero(np.isin(kind, (InventoryKind.RAN_OUT, InventoryKind.RESTOCKED))).tolist():
+            change = (int(inventory.columns["event_time_ms"][at]), bool(kind[at] == InventoryKind.RAN_OUT))
+            self._changes.setdefault(inventory.entities[at], []).append(change)
+        for changes in self._changes.values():
+            changes.sort()
+
+    def empty(self, keys: list[str], as_of_ms: NDArray[np.int64], days: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each item is out at a time, or runs out within so many days of it, bool of shape (n,)."""
+        until = as_of_ms + days * DAY_MS
+        return np.array([self._one(*each) for each in zip(keys, as_of_ms.tolist(), until.tolist(), strict=True)], bool)
+
+    def _one(self, key: str, as_of_ms: int, until_ms: int) -> bool:
+        changes = self._changes.get(key, [])
+        begin, end = (bisect_right(changes, (at, True)) for at in (as_of_ms, until_ms))
+        return (begin > 0 and changes[begin - 1][1]) or any(out for _, out in changes[begin:end])
+
+
+def inventory_of(events: Path) -> Rows | None:
+    """The inventory of an event log; None where it has none."""
+    return read_inventory(events) if has_topic(events, "inventory") else None
+
+
+def build(
+    log: Log,
+    from_ms: int,
+    until_ms: int,
+    test_from_ms: int,
+    seed: int,
+    share: float = 0.3,
+    inventory: Rows | None = None,
+) -> Arrays:
     """Rows with as-of times from `from_ms` to before `until_ms`.
 
     Args:
@@ -58,16 +112,20 @@ def build(log: Log, from_ms: int, until_ms: int, test_from_ms: int, seed: int, s
         test_from_ms: from here on all rows are kept and the horizon is the catalog's lead time.
         seed: of horizons and samples.
         share: of rows before the test that are kept.
+        inventory: stock levels; without them positions are unknown.
 
     Returns:
         features float32 (n, 15); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
-        same number of days before (for the seasonal naive baseline); as_of_ms int64 (n,).
+        same number of days before (for the seasonal naive baseline); position float32 (n,), units on hand and arriving
+        in time, NaN where never counted; ran_out float32 (n,), 1 where the log says that it ran out within the horizon
+        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,).
     """
     rng = np.random.default_rng(seed)
     future = DailyDemand(log)
     lead = dict(zip(log.catalog["sku"].to_list(), log.catalog["lead_time_days"].to_list(), strict=True))
+    shelf = Shelf(inventory)
     parts: list[Arrays] = []
-    for day in item_days(log):
+    for day in item_days(log, inventory):
         if not from_ms <= day.as_of_ms < until_ms or not day.keys:
             continue
         test = day.as_of_ms >= test_from_ms
@@ -76,11 +134,11 @@ def build(log: Log, from_ms: int, until_ms: int, test_from_ms: int, seed: int, s
             horizon = np.array([round(lead.get(key.partition(":")[2], 7.0)) for key in kept], np.int64)
         else:
             horizon = rng.integers(1, HORIZON_DAYS + 1, len(kept))
-        parts.append(_rows(day, kept, np.clip(horizon, 1, HORIZON_DAYS), future))
+        parts.append(_rows(day, kept, np.clip(horizon, 1, HORIZON_DAYS), future, shelf))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDemand) -> Arrays:
+def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDemand, shelf: Shelf) -> Arrays:
     slots = day.table.slots_of(keys)
     as_of = np.full(len(keys), day.as_of_ms, np.int64)
     rows = stockout_rows(day.table, slots, as_of, horizon.astype(np.float64))
@@ -92,5 +150,8 @@ def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDe
         "horizon_days": horizon,
         "demand": future.after(keys, day.as_of_ms, horizon).astype(np.float32),
         "recent": np.maximum(recent, 0.0).astype(np.float32),
+        "position": (rows.on_hand + rows.arriving).astype(np.float32),
+        "ran_out": np.where(np.isnan(rows.on_hand), np.nan, shelf.empty(keys, as_of, horizon)).astype(np.float32),
+        "item": future.index(keys),
         "as_of_ms": as_of,
     }

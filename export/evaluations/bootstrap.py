@@ -60,7 +60,9 @@ def ones(rows: NDArray[Any]) -> NDArray[np.float64]:
     return np.ones(len(rows))
 
 
-def beside(of: Mapping[str, Figures], owner: NDArray[np.int64], drawn: Resamples, told: str) -> list[Metric]:
+def beside(
+    of: Mapping[str, Figures], owner: NDArray[np.int64], drawn: Resamples, told: str, less: str | None = None
+) -> list[Metric]:
     """The figures of the first, with their intervals, beside those of the others on the same rows.
 
     Args:
@@ -68,16 +70,18 @@ def beside(of: Mapping[str, Figures], owner: NDArray[np.int64], drawn: Resamples
         owner: the customer or item of each row, int64 of shape (n,).
         drawn: of them; without draws there are no intervals.
         told: the metric's name, with `{}` for the figure's.
+        less: a baseline; the difference to it, with its paired interval, is told of each figure as well.
     """
     model, *others = of
     values = {who: figures(ones(owner)) for who, figures in of.items()}
     spread = drawn.of(of[model], owner)
-    return [
-        Metric(
-            name=told.format(figure),
-            value=value,
-            baselines={who: values[who][figure] for who in others},
-            ci95=interval(spread[figure]) if spread else None,
-        )
-        for figure, value in values[model].items()
-    ]
+    apart = drawn.of(of[less], owner) if less is not None and less in of else {}
+    found = []
+    for figure, value in values[model].items():
+        beaten = {who: values[who][figure] for who in others}
+        mine = spread.get(figure, np.empty(0))
+        found.append(Metric(name=told.format(figure), value=value, baselines=beaten, ci95=interval(mine)))
+        if less is not None and less in of:
+            gap = interval(mine - apart[figure]) if figure in apart else None
+            found.append(Metric(name=f"{told.format(figure)}, less {less}", value=value - beaten[less], ci95=gap))
+    return found

@@ -33,7 +33,12 @@ def of_hazards(hazards: NDArray[np.float64], rows: HazardRows) -> NDArray[np.flo
 
 
 def hazard_metrics(
-    rows: HazardRows, scores: Mapping[str, NDArray[Any]], draws: int = 200, seed: int = 7, where: str = ""
+    rows: HazardRows,
+    scores: Mapping[str, NDArray[Any]],
+    draws: int = 200,
+    seed: int = 7,
+    where: str = "",
+    less: str | None = None,
 ) -> list[Metric]:
     """AUC, AP, log loss and ECE of each question.
 
@@ -43,6 +48,7 @@ def hazard_metrics(
         draws: resamples of items for the interval; 0 leaves it out.
         seed: of the resamples.
         where: said behind each metric's name.
+        less: a baseline; the paired difference to it is told as well.
 
     Returns:
         Twelve metrics. The hour after next is measured where the shop is still open then.
@@ -53,7 +59,7 @@ def hazard_metrics(
     for question, (name, label) in enumerate(zip(QUESTIONS, (rows.next, rows.after_next, rows.within), strict=True)):
         at = np.flatnonzero(rows.open[:, 1]) if question == 1 else np.arange(len(rows))
         of = {who: probabilities(label[at], p[at, question]) for who, p in scores.items()}
-        found += beside(of, item[at], drawn, f"{{}} of {name}{where}")
+        found += beside(of, item[at], drawn, f"{{}} of {name}{where}", less)
     return found
 
 

@@ -35,6 +35,10 @@ class DayRows:
     mean: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def take(self, at: NDArray[Any]) -> DayRows:
+        """Some of the rows."""
+        return DayRows(self.day[at], self.item[at], self.demand[at], self.mean[at], self.high[at])
+
     @property
     def naive(self) -> NDArray[np.float64]:
         """What the past says as it is: its mean for the median, and its 0.9 quantile, of shape (n, 2)."""
@@ -63,7 +67,12 @@ def _rows_of_day(units: NDArray[np.float64], items: NDArray[Any], day: int, at: 
 
 
 def next_day_metrics(
-    rows: DayRows, quantiles: Mapping[str, NDArray[Any]], draws: int = 200, seed: int = 7, where: str = ""
+    rows: DayRows,
+    quantiles: Mapping[str, NDArray[Any]],
+    draws: int = 200,
+    seed: int = 7,
+    where: str = "",
+    less: str | None = None,
 ) -> list[Metric]:
     """WAPE of the median, pinball losses, and coverage of the 0.9 quantile.
 
@@ -73,11 +82,12 @@ def next_day_metrics(
         draws: resamples of items for the interval; 0 leaves it out.
         seed: of the resamples.
         where: said behind each metric's name.
+        less: a baseline; the paired difference to it is told as well.
     """
     item = np.unique(rows.item, return_inverse=True)[1].astype(np.int64)
     of = {who: _figures(rows.demand, q) for who, q in quantiles.items()}
     drawn = resamples(int(item.max()) + 1, draws, seed)
-    return beside(of, item, drawn, f"{{}}{where}")
+    return beside(of, item, drawn, f"{{}}{where}", less)
 
 
 def _figures(demand: NDArray[np.float64], quantiles: NDArray[Any]) -> Figures:

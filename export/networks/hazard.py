@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.datasets.hazard import HOURS_AHEAD
-from export.networks.preprocess import Standardise
+from export.networks.expanded import Expanded
 from export.networks.rescaled import Rescaled, chord
 
 #: Hours and weekdays are told apart, not measured.
@@ -23,31 +24,29 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     The score that is explained is the cumulative hazard `-log(1 - P(out within 4 h))`: it is a sum over hours, so
     contributions add up to it exactly, less `baseline`, its value at a row of mean features with the shop open. What
-    closing time takes off is a contribution of the hour.
+    closing time takes off is a contribution of the hour. A row of which nothing is known has NaN for hazards, and
+    contributions of 0.
 
     Args:
         width: how many features.
         a_day: opening hours a day; later hours of the day carry no risk.
         hidden: units of each hidden layer.
+        flagged: the features of which it matters that they are unknown; all where None.
     """
 
-    def __init__(self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (192, 96)) -> None:
+    def __init__(
+        self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (192, 96), flagged: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.a_day = a_day
-        self.inputs = Standardise(width)
-        self.net = Rescaled((2 * width + _HOURS + _WEEKDAYS, *hidden, HOURS_AHEAD))
+        self.expanded = Expanded(width, flagged, (_HOURS, _WEEKDAYS))
+        self.net = Rescaled((self.expanded.size, *hidden, HOURS_AHEAD))
         with torch.no_grad():
             self.net.layers[-1].bias.fill_(_RARE)
 
     def learn(self, features: NDArray[Any]) -> None:
         """Takes mean and deviation of the features from training rows."""
-        self.inputs.learn(features)
-
-    def expanded(self, features: Any) -> Any:
-        """What the layers see: standardised values, indicators of NaN, the hour and the weekday one by one."""
-        hour, weekday = features[:, 0:1], features[:, 1:2]
-        told = [hour == torch.arange(_HOURS), weekday == torch.arange(_WEEKDAYS)]
-        return torch.cat([self.inputs(features), *(each.to(features.dtype) for each in told)], dim=1)
+        self.expanded.learn(features)
 
     def open(self, features: Any) -> Any:
         """1 where the shop is still open so many hours later, (n, 4); an unknown hour counts as open."""
@@ -62,26 +61,24 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def baseline(self) -> float:
         """The cumulative hazard where every contribution is 0."""
         with torch.no_grad():
-            zeros = torch.zeros(1, self.net.layers[0].in_features)
-            return float(F.softplus(self.net(zeros)).sum())
+            return float(F.softplus(self._reference()).sum())
+
+    def _reference(self) -> Any:
+        return self.net(torch.zeros(1, self.expanded.size))
 
     def forward(self, features: Any) -> tuple[Any, Any]:
         """Hazards (n, 4), 0 after closing time, and contributions (n, width)."""
         x = self.expanded(features)
-        passes = self.net.passes(x)
-        logits, reference = passes[-1], self.net(torch.zeros_like(x[:1]))
-        open_ = self.open(features)
-        slope = open_ * chord(F.softplus, logits, reference)
-        closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1)
-        return torch.sigmoid(logits) * open_, self._of_features(self.net.contributions(x, passes, slope), closed)
-
-    def _of_features(self, parts: Any, closed: Any) -> Any:
-        """Contributions of the expanded inputs, each given to the feature that it was made of."""
-        width = self.inputs.mean.shape[0]
-        found = parts[:, :width] + parts[:, width : 2 * width]
-        hour = parts[:, 2 * width : 2 * width + _HOURS].sum(dim=1) + closed
-        weekday = parts[:, 2 * width + _HOURS :].sum(dim=1)
-        return torch.cat([found[:, 0:1] + hour[:, None], found[:, 1:2] + weekday[:, None], found[:, 2:]], dim=1)
+        passes, reference, open_ = self.net.passes(x), self._reference(), self.open(features)
+        slope = open_ * chord(F.softplus, passes[-1], reference)
+        parts = self.expanded.of_features(self.net.contributions(x, passes, slope))
+        closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1, keepdim=True)
+        parts = torch.cat([parts[:, :1] + closed, parts[:, 1:]], dim=1)
+        unknown = torch.isnan(features).all(dim=1, keepdim=True)
+        hazards = torch.sigmoid(passes[-1]) * open_
+        return torch.where(unknown, torch.full_like(hazards, torch.nan), hazards), torch.where(
+            unknown, torch.zeros_like(parts), parts
+        )
 
 
 def likelihood(logits: Any, out: Any, open_: Any) -> Any:

@@ -18,6 +18,7 @@ PUBLISHED = (LEVELS.index(0.1), MEDIAN, LEVELS.index(0.9))
 _TAIL_FROM = -3
 _TAIL_LOG = math.log((1 - LEVELS[_TAIL_FROM]) / (1 - LEVELS[-1]))
 _SMALL = 1e-6
+_STEEPEST = 0.8
 
 
 def around_median(median: Any, steps: Any) -> Any:
@@ -59,3 +60,23 @@ def quantile(quantiles: Any, level: Any) -> Any:
     within = ((quantiles[:, 1:] - quantiles[:, :-1]) * inside).sum(dim=1)
     beyond = torch.log((1 - LEVELS[-1]) / (1 - level)).clamp_min(0)
     return first + within + beyond * _tail(quantiles)
+
+
+def expected_excess(quantiles: Any, at: Any) -> Any:
+    """E[(demand - at)+] in units, where quantiles (n, levels) and at (n,) are at least 0, in log1p of units.
+
+    The integral of the quantile function above `at`, piece by piece; the tail is taken to be no heavier than that its
+    mean is finite.
+    """
+    levels = torch.tensor((0.0, *LEVELS))
+    low = torch.cat([torch.zeros_like(quantiles[:, :1]), quantiles[:, :-1]], dim=1)
+    width = (quantiles - low).clamp_min(_SMALL)
+    a, b = torch.maximum(low, at[:, None]), torch.maximum(quantiles, at[:, None])
+    # exp(b) - exp(a) - (b - a) exp(at), written so that nothing of size exp(b) cancels where b is near a
+    step = b - a
+    piece = torch.exp(a) * torch.expm1(step) - step * torch.exp(at)[:, None]
+    within = ((levels[1:] - levels[:-1]) / width * piece.clamp_min(0.0)).sum(dim=1)
+    slope, from_ = _tail(quantiles).clamp_max(_STEEPEST), torch.maximum(quantiles[:, -1], at)
+    left = (1 - LEVELS[-1]) * torch.exp(-(from_ - quantiles[:, -1]) / slope)
+    beyond = left * (torch.exp(from_) / (1 - slope) - torch.exp(at))
+    return (within + beyond).clamp_min(0.0)

@@ -10,7 +10,15 @@ from torch import nn
 
 from export.networks.additive import Additive, groups_of
 from export.networks.preprocess import Standardise
-from export.networks.quantiles import LEVELS, MEDIAN, PUBLISHED, around_median, exceedance, quantile
+from export.networks.quantiles import (
+    LEVELS,
+    MEDIAN,
+    PUBLISHED,
+    around_median,
+    exceedance,
+    expected_excess,
+    quantile,
+)
 from features.vectors.stockout import FEATURES
 
 #: Longest horizon in training; beyond it demand grows in proportion.
@@ -78,7 +86,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return float((self.net.bias + self.centre.sum()).detach())
 
     def forward(self, features: Any, lead_time_days: Any, position: Any, service_level: Any) -> Any:
-        """The graph: see `models.manifest.TASKS`."""
+        """Risk, published quantiles, order quantity, contributions and expected lost sales: see `models.manifest`."""
         terms, clock, steps = self.parts(features, lead_time_days)
         free = around_median(terms.sum(dim=1) + clock + self.net.bias, steps)
         bounded = free.clamp(0.0, _MOST_LOG_UNITS)
@@ -93,7 +101,9 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         published = torch.expm1(bounded[:, list(PUBLISHED)]) * growth[:, None]
         median = torch.log1p(published[:, 1])
         contributions = self._reasons(terms, clock, median, free[:, MEDIAN])
-        return risk, published, (wanted - held).clamp_min(0.0), contributions
+        lost = expected_excess(bounded, torch.log1p(held / growth)) * growth
+        lost = torch.where(torch.isnan(position), position, lost)
+        return risk, published, (wanted - held).clamp_min(0.0), contributions, lost
 
     def _reasons(self, terms: Any, clock: Any, median: Any, free: Any) -> Any:
         grown = median - free.clamp(0.0, _MOST_LOG_UNITS)

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.curves import Curve
-from export.history import Log
+from export.errors import UsageError
+from export.history import Log, read_log
 from export.split import Split
+from export.work import Origin
 from features.ids import hash64
 from features.rows import OrderKind
-from models.manifest import Fallback, Metric, Popular
+from models.manifest import Fallback, Head, Metric, Popular
 
 Arrays = dict[str, NDArray[Any]]
 Tell = Callable[[str, float], None]
@@ -60,6 +62,22 @@ class Task(ABC):
         """The feature vector it reads."""
         return self.task
 
+    def dataset(
+        self, events: Path, hours_events: Path | None, seed: int, test_from_ms: int | None = None
+    ) -> tuple[Arrays, Split]:
+        """All rows with labels of an event log, and its split; the test begins there if nothing else is said.
+
+        Raises:
+            UsageError: the directory is no event log, or the task makes nothing of hours.
+        """
+        if hours_events is not None:
+            raise UsageError(f"--hours-events goes with stockout; {self.name} learns from one event log")
+        log = read_log(events)
+        split = self.split(log)
+        if test_from_ms is not None:
+            split = split.starting(test_from_ms)
+        return self.build(log, split, seed), split
+
     @abstractmethod
     def split(self, log: Log) -> Split:
         """The time split of a log."""
@@ -95,6 +113,10 @@ class Task(ABC):
     @abstractmethod
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
         """What is wrong with the outputs, such as a probability outside [0, 1]; empty where all is well."""
+
+    def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
+        """The optional parts of the graph that were trained."""
+        return []
 
     def fallback(self, log: Log, split: Split) -> Fallback:
         """Data for entities that the model cannot score."""

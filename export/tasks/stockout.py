@@ -1,26 +1,37 @@
-"""Task stockout: the demand over the lead time as quantiles, and what follows for a stock position."""
+"""Task stockout: demand over the lead time and what follows for a position; hazards by the hour; the next day.
+
+A log with orders teaches the first, one with sales by the hour the others. They may be two logs.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats  # type: ignore[import-untyped]  # ships no types
 
-from export import metrics as m
-from export.datasets import stockout as dataset
-from export.fit import Recipe, seeded, train
-from export.history import Log
-from export.networks.quantiles import LEVELS
-from export.networks.stockout import StockoutNet
+from export.catalog import read_products
+from export.datasets import hourset
+from export.datasets import stockout as leadtimes
+from export.datasets.dayfeatures import day_names
+from export.datasets.hazardfeatures import groups_of, hour_names
+from export.datasets.hourly import has_hours, read_hourly
+from export.datasets.periods import periods_of
+from export.evaluations.hourheads import Bench, Plan
+from export.evaluations.leadtime import Told, leadtime_metrics
+from export.history import Log, read_log
+from export.networks.stockheads import StockoutHeads
 from export.split import Split, split_of
-from export.tasks.base import Arrays, Evaluation, Task, Tell, finite
+from export.tasks.base import Arrays, Evaluation, Task, Tell
+from export.tasks.hourheads import fit_days, fit_hours
+from export.tasks.leadtime import fit_leadtime
+from export.tasks.stockprobes import broken, hostile_inputs
+from export.work import Origin
 from features.aggregations.base import DAY_MS
-from features.vectors.stockout import FEATURES
-from models.manifest import Metric
+from features.logfile import has_topic
+from models.manifest import Head, Metric
 
-_BASE = list(FEATURES)
 _SERVICE_LEVEL = 0.9
 
 
@@ -30,123 +41,106 @@ class Stockout(Task):
     name = "stockout"
     task = "stockout"
     shared = frozenset({"service_level"})
-    epochs = 16
-    simulated = ("lead_time_days of the catalog, the horizon of test rows", "stock positions in the risk figures")
+    epochs = 8
+    simulated = (
+        "lead_time_days of the catalog, the horizon of test rows",
+        "stock levels of the log with orders, where its inventory says so",
+    )
+
+    def dataset(
+        self, events: Path, hours_events: Path | None, seed: int, test_from_ms: int | None = None
+    ) -> tuple[Arrays, Split]:
+        """Rows of the lead time where the log has orders, of hours and days where it or the other one has hours."""
+        arrays, split = leadtimes.nothing(), None
+        source = hours_events or (events if has_hours(events) else None)
+        if has_topic(events, "orders") or source is None:
+            log = read_log(events)
+            split = self.split(log)
+            if test_from_ms is not None:
+                split = split.starting(test_from_ms)
+            arrays = self._lead_times(log, split, seed, events)
+        if source is not None:
+            more, periods = hourset.build(source, seed, None if hours_events else test_from_ms)
+            arrays, split = arrays | more, split or periods.split
+        assert split is not None  # one of the two was there
+        return arrays, split
 
     def split(self, log: Log) -> Split:
         """28 days of gap, the longest horizon."""
-        return split_of(log.first_ms, log.last_ms, horizon_days=dataset.HORIZON_DAYS)
+        return split_of(log.first_ms, log.last_ms, horizon_days=leadtimes.HORIZON_DAYS)
 
     def build(self, log: Log, split: Split, seed: int) -> Arrays:
-        """A row an (item, day); four weeks are left for the windows to fill."""
+        """A row an (item, day), positions unknown; four weeks are left for the windows to fill."""
+        return self._lead_times(log, split, seed, None)
+
+    def _lead_times(self, log: Log, split: Split, seed: int, events: Path | None) -> Arrays:
+        inventory = leadtimes.inventory_of(events) if events is not None else None
         from_ms = split.first_ms + 28 * DAY_MS
-        return dataset.build(log, from_ms, split.test_until_ms, split.test_from_ms, seed)
+        return leadtimes.build(log, from_ms, split.test_until_ms, split.test_from_ms, seed, inventory=inventory)
 
     def network(self) -> Any:
-        """An additive network to quantiles."""
-        return StockoutNet()
+        """All heads."""
+        return StockoutHeads()
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
-        """Chooses the number of epochs on validation, then fits on both parts."""
-        recipe = Recipe(epochs=epochs, batch=2048, rate=3e-3, decay=1e-3, patience=4, seed=seed)
-        x, h, y = _tensors(arrays, split.train(arrays["as_of_ms"]))
-        vx, vh, vy = _tensors(arrays, split.validation(arrays["as_of_ms"]))
-        first = self._fresh(x, seed)
-
-        def validate() -> float:
-            return float(_loss(first, vx, vh, vy))
-
-        def loss(i: Any) -> Any:
-            return _loss(first, x[i], h[i], y[i])
-
-        best = train(first, loss, len(x), recipe, validate, lambda t, s: tell(f"choosing: {t}", s / 2))
-        first.net.freeze()
-        with torch.no_grad():
-            figure = validate()
-        x, h, y = _tensors(arrays, split.fit(arrays["as_of_ms"]))
-        final = self._fresh(x, seed)
-        again = Recipe(epochs=best, batch=2048, rate=3e-3, decay=1e-3, seed=seed)
-
-        def final_loss(i: Any) -> Any:
-            return _loss(final, x[i], h[i], y[i])
-
-        train(final, final_loss, len(x), again, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
-        final.net.freeze()
-        with torch.no_grad():
-            parts = [final.parts(a, b)[:2] for a, b in zip(x.split(65536), h.split(65536), strict=True)]
-            final.centre[:-1].copy_(torch.cat([terms for terms, _ in parts]).mean(dim=0))
-            final.centre[-1].copy_(torch.cat([clock for _, clock in parts]).mean())
-        return final, {"epochs": best, "validation_loss": figure}
-
-    def _fresh(self, x: Any, seed: int) -> Any:
-        seeded(seed)
-        network = self.network()
-        network.inputs.learn(x.numpy())
-        return network
+        """Trains the heads that there are rows for."""
+        network = StockoutHeads()
+        figures: dict[str, float] = {}
+        if len(arrays["as_of_ms"]):
+            figures |= fit_leadtime(network.position, arrays, split, epochs, seed, lambda t, s: tell(t, 0.3 * s))
+            network.trained[0] = 1.0
+        if "hours.part" in arrays:
+            figures |= fit_hours(network.hours, arrays, seed, epochs, lambda t, s: tell(t, 0.3 + 0.6 * s))
+            figures |= fit_days(network.days, arrays, seed, epochs, lambda t, s: tell(t, 0.9 + 0.1 * s))
+            network.trained[1] = 1.0
+        return network.eval(), figures
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
-        """Pinball loss, coverage, and the calibration of the risk at positions around the median."""
+        """The lead time, as of each day of the test period; hours and days are measured on their log."""
+        if not network.knows_orders:
+            return Evaluation([], {}, 0)
         test = split.test(arrays["as_of_ms"])
-        x, h, y = _tensors(arrays, test)
-        demand = y.numpy()
+        rows = {name: arrays[name][test] for name in leadtimes.nothing()}
         with torch.no_grad():
-            published = network(x, h, torch.zeros(len(x)), torch.tensor([_SERVICE_LEVEL]))[1].numpy()
-        rng = np.random.default_rng(0)
-        position = np.rint((published[:, 1] + 1) * np.exp(rng.normal(0.0, 1.0, len(x))) - 1).clip(0)
-        with torch.no_grad():
-            risk = network(x, h, torch.from_numpy(position.astype(np.float32)), torch.tensor([_SERVICE_LEVEL]))[
-                0
-            ].numpy()
-        out = (demand > position).astype(np.float32)
-        mean, variance = _rate(arrays, test)
-        quantiles = {
-            "": {level: published[:, i] for i, level in enumerate((0.1, 0.5, 0.9))},
-            "Poisson, 28-day mean": {q: stats.poisson.ppf(q, mean) for q in (0.1, 0.5, 0.9)},
-            "negative binomial, 28 days": {q: _negative_binomial(mean, variance).ppf(q) for q in (0.1, 0.5, 0.9)},
-            "seasonal naive": dict.fromkeys((0.1, 0.5, 0.9), arrays["recent"][test]),
+            asked = [
+                torch.from_numpy(rows[name].astype(np.float32)) for name in ("features", "horizon_days", "position")
+            ]
+            told = [out.numpy() for out in network.position(*asked, torch.tensor([_SERVICE_LEVEL]))]
+        metrics = leadtime_metrics(rows, Told(told[1], told[0], told[4]))
+        figures = {metric.name: metric.value for metric in metrics}
+        wanted = {
+            "coverage_0.9": "coverage 0.9 of demand over the lead time",
+            "ece_risk": "ECE of P(demand > position)",
         }
-        risks = {
-            "": risk,
-            "Poisson, 28-day mean": stats.poisson.sf(position, mean),
-            "negative binomial, 28 days": _negative_binomial(mean, variance).sf(position),
-        }
-        metrics = [
-            _metric(f"pinball {level}", {n: m.pinball(demand, q[level], level) for n, q in quantiles.items()})
-            for level in (0.5, 0.9)
-        ]
-        logged = np.log1p(demand)
-        metrics += [
-            _metric(
-                f"pinball {level}, log1p",
-                {n: m.pinball(logged, np.log1p(q[level]), level) for n, q in quantiles.items()},
-            )
-            for level in (0.5, 0.9)
-        ]
-        metrics += [
-            _metric(
-                f"coverage of the {level} quantile",
-                {n: float((demand <= q[level]).mean()) for n, q in quantiles.items()},
-            )
-            for level in (0.1, 0.5, 0.9)
-        ]
-        metrics += [
-            _metric("ECE of P(demand > position)", {n: m.calibration_error(out, r) for n, r in risks.items()}),
-            _metric("log loss of P(demand > position)", {n: m.log_loss(out, r) for n, r in risks.items()}),
-        ]
-        calibration = {
-            "ece_risk": m.calibration_error(out, risk),
-            "coverage_0.9": float((demand <= published[:, 2]).mean()),
-            "mean_risk": float(risk.mean()),
-            "rate_over_position": float(out.mean()),
-        }
-        return Evaluation(metrics, calibration, len(x), _notes(demand, published, h.numpy()))
+        calibration = {key: figures[name] for key, name in wanted.items() if name in figures}
+        return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told[1]))
+
+    def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
+        """Hours and days on their event log."""
+        if not network.knows_hours:
+            return []
+        hours = read_hourly(events)
+        category = dict(read_products(events).select("sku", "category").iter_rows())
+        bench = Bench(hours, groups_of(hours.items, category), periods_of(hours), Plan())
+        return bench.hazards(lambda x: _run(network.hours, x)) + bench.next_day(lambda x: _run(network.days, x))
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
-        """Rows of the test period, at made-up positions; an eighth of them unknown."""
-        at = np.flatnonzero(split.test(arrays["as_of_ms"]))
+        """Rows of the test period; an eighth of the positions unknown, made up where the log tells none."""
         rng = np.random.default_rng(seed)
-        pick = rng.choice(at, rows, replace=len(at) < rows)
-        position = np.rint(arrays["demand"][pick] * rng.lognormal(0.0, 1.0, rows)).astype(np.float32)
+        at = np.flatnonzero(split.test(arrays["as_of_ms"]))
+        pick = rng.choice(at, rows, replace=len(at) < rows) if len(at) else np.empty(0, np.int64)
+        found = self._positions(arrays, pick, rng) if len(at) else _unknown(rows)
+        for head, width in (("hours", len(hour_names())), ("days", len(day_names()))):
+            there = np.flatnonzero(arrays.get(f"{head}.part", np.empty(0)) == hourset.TEST)
+            blank = np.full((rows, width), np.nan, np.float32)
+            drawn = rng.choice(there, rows, replace=len(there) < rows) if len(there) else there
+            found[head] = arrays[f"{head}.features"][drawn].astype(np.float32) if len(there) else blank
+        return found
+
+    def _positions(self, arrays: Arrays, pick: Any, rng: np.random.Generator) -> Arrays:
+        made_up = np.rint(arrays["demand"][pick] * rng.lognormal(0.0, 1.0, len(pick))).astype(np.float32)
+        told = arrays["position"][pick]
+        position = np.where(np.isnan(told), made_up, told)
         position[::8] = np.nan
         return {
             "features": arrays["features"][pick],
@@ -157,65 +151,44 @@ class Stockout(Task):
 
     def hostile(self, inputs: Arrays) -> list[Arrays]:
         """Each row input in turn, and all together, at NaN, zero, huge and negative values; odd service levels."""
-        found = [inputs | {"service_level": np.array([level], np.float32)} for level in (0.0, 1.0, -1.0, np.nan, 1e30)]
-        rows = ("features", "lead_time_days", "position")
-        for value in (np.nan, 0.0, 1e30, -1e30, np.inf):
-            changed = {name: np.full(inputs[name].shape, value, np.float32) for name in rows}
-            found += [inputs | changed, *(inputs | {name: array} for name, array in changed.items())]
-        return found
+        return hostile_inputs(inputs)
 
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
-        """Risks outside [0, 1], quantiles that cross, or anything not finite where the position is known."""
-        found = finite(outputs, "demand_quantiles", "order_quantity", "contributions")
-        unknown = np.isnan(inputs["position"])
-        risk = outputs["p_stockout"]
-        if not np.isnan(risk[unknown]).all():
-            found.append("p_stockout is a number where the position is unknown")
-        if not ((risk[~unknown] >= 0) & (risk[~unknown] <= 1)).all():
-            found.append("p_stockout is outside [0, 1]")
-        if not (np.diff(outputs["demand_quantiles"], axis=1) >= 0).all():
-            found.append("quantiles cross")
-        if not (outputs["demand_quantiles"] >= 0).all() or not (outputs["order_quantity"] >= 0).all():
-            found.append("a quantile or an order quantity is negative")
-        return found
+        """Risks outside [0, 1], quantiles that cross, or anything not finite where it should be known."""
+        return broken(inputs, outputs)
+
+    def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
+        """Hours and days, where they were trained."""
+        if not network.knows_hours:
+            return []
+        return [
+            Head(input="hours", output="hazards", features=list(hour_names()), baseline=network.hours.baseline),
+            Head(input="days", output="next_day", features=list(day_names()), baseline=network.days.baseline),
+        ]
 
 
-def _tensors(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any]:
-    features, horizon = arrays["features"][rows], arrays["horizon_days"][rows].astype(np.float32)
-    return torch.from_numpy(features), torch.from_numpy(horizon), torch.from_numpy(arrays["demand"][rows])
+def _unknown(rows: int) -> Arrays:
+    """Inputs of a head that was not trained."""
+    return {
+        "features": np.zeros((rows, leadtimes.nothing()["features"].shape[1]), np.float32),
+        "lead_time_days": np.ones(rows, np.float32),
+        "position": np.full(rows, np.nan, np.float32),
+        "service_level": np.array([_SERVICE_LEVEL], np.float32),
+    }
 
 
-def _loss(network: Any, x: Any, horizon: Any, demand: Any) -> Any:
-    """Mean pinball loss over all levels, in log1p of units: big items do not drown the small."""
-    over = torch.log1p(demand)[:, None] - network.quantiles(x, horizon)
-    levels = torch.tensor(LEVELS)
-    return torch.maximum(levels * over, (levels - 1) * over).mean()
+def _run(head: Any, features: Any) -> Any:
+    with torch.no_grad():
+        return np.concatenate([head(part)[0].numpy() for part in torch.from_numpy(features).split(65_536)])
 
 
-def _rate(arrays: Arrays, rows: Any) -> tuple[Any, Any]:
-    features, horizon = arrays["features"][rows].astype(np.float64), arrays["horizon_days"][rows]
-    daily = np.maximum(features[:, _BASE.index("units_28d")], 0.0) / 28.0
-    spread = features[:, _BASE.index("units_std_28d")] ** 2
-    mean = np.maximum(daily * horizon, 1e-3)
-    return mean, np.maximum(spread * horizon, mean * 1.01)
-
-
-def _negative_binomial(mean: Any, variance: Any) -> Any:
-    """By moments: the 28-day mean and variance of daily units, as if days were independent."""
-    p = mean / variance
-    return stats.nbinom(mean * p / (1 - p), p)
-
-
-def _metric(name: str, values: dict[str, float]) -> Metric:
-    return Metric(name=name, value=values[""], baselines={n: float(v) for n, v in values.items() if n})
-
-
-def _notes(demand: Any, published: Any, horizon: Any) -> list[str]:
+def _notes(rows: Arrays, published: Any) -> list[str]:
+    demand, horizon = rows["demand"], rows["horizon_days"]
     parts = []
     for low, high in ((1, 7), (8, 14), (15, 28)):
-        rows = (horizon >= low) & (horizon <= high)
-        if rows.any():
-            parts.append(f"{low}–{high} days {(demand[rows] <= published[rows, 2]).mean():.3f}")
+        inside = (horizon >= low) & (horizon <= high)
+        if inside.any():
+            parts.append(f"{low}–{high} days {(demand[inside] <= published[inside, 2]).mean():.3f}")
     error = np.abs(demand - published[:, 1]).sum() / max(demand.sum(), 1.0)
     return [
         f"Coverage of the 0.9 quantile by lead time: {', '.join(parts)}.",

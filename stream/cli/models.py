@@ -25,8 +25,8 @@ def list_(directory: Directory = None) -> None:
         tidecast models list
     """
     from features.vectors import contract
-    from models.manifest import ManifestError
-    from models.registry import SHIPPED, check_features, load, names, versions
+    from models.manifest import ManifestError, versions
+    from models.registry import SHIPPED, check_features, load, names
 
     registry = directory or SHIPPED
     table = Table(box=None, header_style="dim")

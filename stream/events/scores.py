@@ -76,6 +76,9 @@ class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     service_level: Probability
     simulated_stock: bool
     reasons: list[Reason]
+    expected_lost_sales: Annotated[
+        QuantityOrZero | None, Meta(description="units over the lead time that the stock cannot serve; null: unknown")
+    ] = None
 
 
 class OfferScore(msgspec.Struct, frozen=True, kw_only=True, gc=False):

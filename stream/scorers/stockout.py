@@ -35,6 +35,7 @@ class _Risk(msgspec.Struct, frozen=True, gc=False):
     demand: list[float]
     order_quantity: float
     simulated: bool
+    lost_sales: float | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class StockoutScorer(Scorer):
                 service_level=service_level,
                 simulated_stock=risk.simulated,
                 reasons=because,
+                expected_lost_sales=risk.lost_sales,
             )
             out.append(Scored(origin.key, record, {"lead_time_days": days}))
         return out, rows
@@ -135,4 +137,12 @@ def _risks(rows: StockoutRows, lead: NDArray[np.float64], outputs: dict[str, NDA
         demand.tolist(),
         np.ceil(_at_least_0(outputs["order_quantity"])).tolist(),
         rows.simulated.tolist(),
+        _lost_sales(counted, outputs),
     )
+
+
+def _lost_sales(counted: NDArray[np.bool_], outputs: dict[str, NDArray[Any]]) -> list[float | None]:
+    """An optional output: a model may not tell it."""
+    if "lost_sales" not in outputs:
+        return [None] * len(counted)
+    return null_for_nan(np.where(counted, _at_least_0(outputs["lost_sales"]), np.nan))

@@ -16,7 +16,7 @@ from export.errors import UsageError
 from export.history import read_log
 from export.tasks import MODELS, task_of
 from export.work import Work
-from models.manifest import TASKS, read_manifest
+from models.manifest import graph_of, read_manifest
 from models.session import Session
 from tests.export.shop import write_shop
 
@@ -68,7 +68,7 @@ def test_released_model_is_complete(measured: Work, shop: Path, tmp_path: Path) 
     manifest = read_manifest(directory)
     assert (manifest.name, manifest.version) == (work.model, "9.9.9")
     session = Session(directory / "model.onnx")
-    assert (session.inputs, session.outputs) == tuple(list(names) for names in TASKS[manifest.task])
+    assert (session.inputs, session.outputs) == tuple(map(list, graph_of(manifest.task, session.inputs)))
     assert "## Limits" in (directory / "card.md").read_text(encoding="utf-8")
     assert {path.name for path in directory.iterdir()} == {"model.onnx", "manifest.json", "card.md", "golden.npz"}
 

@@ -16,7 +16,8 @@ from export.foreign.description import Description
 from export.foreign.rows import GoldenRows
 from export.quantize import quantize
 from export.tasks import task_of
-from models.registry import SHIPPED, versions
+from models.manifest import versions
+from models.registry import SHIPPED
 
 ROWS = GoldenRows(Description(name="reorder", version="1", data=""))
 

@@ -10,8 +10,8 @@ import pytest
 from export.cli import main
 from export.errors import UsageError
 from export.report import evaluate_released, time_of, write_report
-from models.manifest import Metric
-from models.registry import SHIPPED, versions
+from models.manifest import Metric, versions
+from models.registry import SHIPPED
 from tests.export.shop import write_shop
 
 FIGURES = [Metric(name="AUC", value=0.8, baselines={"frequency": 0.7}, ci95=(0.7, 0.9)), Metric(name="ECE", value=0.1)]

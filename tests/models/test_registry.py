@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.manifest import ManifestError
-from models.registry import check_features, load, names, versions
+from models.manifest import ManifestError, versions
+from models.registry import check_features, load, names
 from tests.models.tiny import REORDER, SCALING, manifest, released
 
 FEATURES = ["recency", "frequency"]

@@ -232,6 +232,22 @@ def test_a_counted_item_has_risk_cover_and_order_quantity() -> None:
     assert {a.dtype.name for a in feeds.values()} == {"float32"}
 
 
+def test_expected_lost_sales_are_told_where_the_model_tells_them() -> None:
+    def with_losses(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+        return stockout_outputs(feeds, n) | {"lost_sales": np.full(n, 1.5, np.float32)}
+
+    counted = message("inventory", "w:A", stock("stock_counted", quantity=8))
+    told = [
+        shelf(first, message("demand", "w:A", demand("A"), 1)).score(StockoutScorer, model, ["w:A"])[0][0]
+        for first, model in (
+            (counted, with_losses),
+            (message("demand", "w:A", demand("A")), with_losses),
+            (counted, stockout_outputs),
+        )
+    ]
+    assert [record.expected_lost_sales for record in told] == [1.5, None, None]
+
+
 def test_an_item_that_was_never_counted_has_no_risk() -> None:
     (record,), _ = shelf(message("demand", "w:A", demand("A"))).score(StockoutScorer, stockout_outputs, ["w:A"])
     assert record.fallback == "no_stock_level"

@@ -1,41 +1,73 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from export.datasets.hazard import HazardRows
+from export.datasets.hazard import hazard_rows
+from export.datasets.hazardfeatures import groups_of
 from export.datasets.hourly import Hourly
+from export.datasets.periods import held_out, periods_of
 from export.errors import UsageError
-from export.evaluations.stockout import MEAN, RATES, UNSEEN, Plan, evaluate, held_out, measure
+from export.evaluations.hourheads import MEAN, RATES, UNSEEN, Bench, Plan
+from export.evaluations.stockout import evaluate
+from export.evaluations.trees import ALL
+from models.manifest import Metric
 from tests.export.hours import FIRST_DAY, made_up
+from tests.export.shop import write_shop
 
 DAY_MS = 86_400_000
 STOCKOUT = Path(__file__).parents[3] / "models" / "artifacts" / "stockout"
 
 
-def truth(hours: Hourly, rows: HazardRows) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    return rows.out.astype(np.float64)
+def bench(hours: Hourly, plan: Plan, from_ms: int | None = None) -> Bench:
+    return Bench(hours, groups_of(hours.items, {}), periods_of(hours, from_ms), plan)
 
 
-def test_a_model_is_measured_beside_the_rates_also_on_unseen_shops() -> None:
+def oracle(hours: Hourly, items: NDArray[Any], from_day: int) -> Any:
+    """Knows what happens: the rows are asked in this order."""
+    out = hazard_rows(hours, items, from_day, FIRST_DAY + 40).out
+    return lambda features: out.astype(np.float64)
+
+
+def by_name(metrics: list[Metric]) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+def test_hazards_are_measured_beside_rates_and_trees_also_on_unseen_shops() -> None:
     hours = made_up(shops=10)
-    found = {m.name: m for m in measure(hours, truth, None, Plan(items=20, draws=10))}
-    assert len(found) == 2 * (12 + 4)
+    of = bench(hours, Plan(items=30, draws=10))
+    found = by_name(of.hazards(oracle(hours, np.arange(30), FIRST_DAY + 33)))
     for where in ("", UNSEEN):
         auc = found[f"AUC of out within 4 h{where}"]
-        assert auc.value == 1.0 > auc.baselines[RATES]
-        assert found[f"WAPE of the next day{where}"].ci95 is not None
+        assert auc.value == 1.0 > auc.baselines[ALL] > auc.baselines[RATES]
+        less = found[f"AUC of out within 4 h{where}, less {ALL}"]
+        assert less.ci95 is not None
+        assert less.value == pytest.approx(auc.value - auc.baselines[ALL])
+        assert found[f"ECE of out within 4 h{where}, evening"].value < 0.01
+
+
+def test_the_next_day_is_measured_beside_the_mean_and_trees() -> None:
+    hours = made_up(shops=10)
+    found = by_name(bench(hours, Plan(items=30, draws=10)).next_day(lambda x: np.ones((len(x), 3))))
+    for where in ("", UNSEEN):
+        wape = found[f"WAPE of the next day{where}"]
+        assert wape.ci95 is not None
+        assert wape.value > wape.baselines[MEAN]
+        assert wape.value > wape.baselines[ALL]
 
 
 def test_the_test_period_is_the_last_week_unless_it_is_told() -> None:
-    hours, plan = made_up(), Plan(draws=0)
-    last_week = measure(hours, None, None, plan)
-    assert last_week == measure(hours, None, (FIRST_DAY + 33) * DAY_MS, plan)
-    assert last_week != measure(hours, None, (FIRST_DAY + 30) * DAY_MS, plan)
-    with pytest.raises(UsageError, match="begins too early; the event log allows"):
-        measure(hours, None, (FIRST_DAY + 10) * DAY_MS, plan)
+    hours = made_up()
+    assert periods_of(hours) == periods_of(hours, (FIRST_DAY + 33) * DAY_MS)
+    assert periods_of(hours, (FIRST_DAY + 30) * DAY_MS).validation == FIRST_DAY + 23
+    with pytest.raises(UsageError, match="begins too early or too late; the event log allows"):
+        periods_of(hours, (FIRST_DAY + 10) * DAY_MS)
+    with pytest.raises(UsageError, match="too late"):
+        periods_of(hours, (FIRST_DAY + 40) * DAY_MS)
 
 
 def test_whole_shops_are_held_out() -> None:
@@ -43,10 +75,16 @@ def test_whole_shops_are_held_out() -> None:
     shops = {item.partition(":")[0] for item, out in zip(items, held_out(items, 0), strict=True) if out}
     assert len(shops) == 2
     assert sum(item.partition(":")[0] in shops for item in items) == held_out(items, 0).sum()
-    assert MEAN.startswith("mean")
 
 
-def test_a_model_without_a_hazard_head_is_refused(tmp_path: Path) -> None:
+def test_a_log_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:
     model = max(STOCKOUT.iterdir())
-    with pytest.raises(UsageError, match="the model has no hazard head; its outputs are p_stockout"):
+    with pytest.raises(UsageError, match="no orders, and its inventory has no units_sold"):
         evaluate(model, tmp_path)
+
+
+def test_a_log_of_orders_is_measured_by_its_lead_times(tmp_path: Path) -> None:
+    events = write_shop(tmp_path)
+    found = by_name(evaluate(max(STOCKOUT.iterdir()), events))
+    assert set(found) >= {"pinball 0.9 of demand over the lead time", "coverage 0.9 of demand over the lead time"}
+    assert not any("position" in name for name in found)  # it tells no stock levels

@@ -94,6 +94,7 @@ def test_the_graph_says_the_same_for_any_row(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = [found.numpy() for found in net(torch.from_numpy(given))]
         got = session.run({"features": given}, len(given))
-        assert np.isfinite(got["hazards"]).all()
-        assert np.allclose(got["hazards"], expected[0], atol=1e-6)
+        assert np.isfinite(got["hazards"]).all() == (not np.isnan(given).all())
+        assert np.isfinite(got["contributions"]).all()
+        assert np.allclose(got["hazards"], expected[0], atol=1e-6, equal_nan=True)
         assert np.allclose(got["contributions"], expected[1], atol=1e-4)

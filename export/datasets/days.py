@@ -1,0 +1,68 @@
+"""Days of items: what each sold, how much of the day it was there to be sold, and what it might have sold otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.datasets.hourly import IN_STOCK, UNKNOWN, Hourly
+
+Floats = NDArray[np.float64]
+
+#: A day of which less than this was in stock says little of the demand: its sales are scaled up as if it were this.
+_LEAST_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """d days by s items.
+
+    Args:
+        first_day: counted from 1970.
+        sold: units sold in opening hours, float64 of shape (d, s).
+        late: those of the last six opening hours.
+        full: in stock in every opening hour, bool of shape (d, s).
+        known: anything was told of the item that day, bool of shape (d, s).
+        share: of a day's usual sales that falls into the hours in stock, float64 of shape (d, s).
+        closed_out: out of stock in the last opening hour, bool of shape (d, s).
+    """
+
+    first_day: int
+    sold: Floats
+    late: Floats
+    full: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    share: Floats
+    closed_out: NDArray[np.bool_]
+
+    @property
+    def demand(self) -> Floats:
+        """Sales scaled up to a whole day; NaN where the item was not there at all. Of shape (d, s)."""
+        there = self.known & (self.share > 0)
+        return np.where(there, self.sold / np.maximum(self.share, _LEAST_SHARE), np.nan)
+
+
+def days_of(hours: Hourly) -> Days:
+    """Adds up hours; the usual share of an hour is that of all items on the days before (on the first day, its own)."""
+    shape = (-1, hours.a_day, len(hours.items))
+    sold, state = hours.sold.astype(np.float64).reshape(shape), hours.state.reshape(shape)
+    here = state == IN_STOCK
+    return Days(
+        first_day=hours.first_day,
+        sold=sold.sum(axis=1),
+        late=sold[:, -6:].sum(axis=1),
+        full=here.all(axis=1),
+        known=(state != UNKNOWN).any(axis=1),
+        share=np.einsum("dh,dhs->ds", _shape_of_day(sold, here), here),
+        closed_out=~here[:, -1],
+    )
+
+
+def _shape_of_day(sold: Floats, here: NDArray[np.bool_]) -> Floats:
+    """The share of each opening hour in a day's sales, by what was known in the morning, of shape (d, a_day)."""
+    units, exposure = (np.cumsum(of.sum(axis=2), axis=0) for of in (np.where(here, sold, 0.0), here))
+    rate = (units + 1e-9) / np.maximum(exposure, 1.0)
+    rate[1:] = rate[:-1].copy()
+    return np.asarray(rate / rate.sum(axis=1, keepdims=True))

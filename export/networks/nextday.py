@@ -1,0 +1,125 @@
+"""Next day: quantiles of an item's demand on the day after, and why.
+
+Trained on sales. A day on which it ran out says only that demand was at least what was sold, so the loss of such a day
+counts from below: a quantile that is too low costs, one that is higher does not.
+
+Source: J. L. Powell, "Censored regression quantiles" (Journal of Econometrics, 1986).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from export.networks.expanded import Expanded
+from export.networks.rescaled import Rescaled, chord
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
+MEDIAN = LEVELS.index(0.5)
+PUBLISHED = (LEVELS.index(0.1), MEDIAN, LEVELS.index(0.9))
+#: The median and what is published count more.
+_WEIGHT = (0.5, 0.5, 0.7, 2.0, 0.7, 2.0, 0.5, 0.5)
+_LITTLE, _MOST_UNITS = 0.05, 1e6
+_LOW, _HIGH = -8.0, 5.0
+_NARROW = -1.0
+
+
+class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Features (n, width) of which the first two are the weekday and the usual level, to quantiles and reasons.
+
+    Demand is told as a multiple of the level. Contributions add up to the logarithm of the median less `baseline`. A
+    row of which nothing is known has NaN for quantiles, and contributions of 0.
+
+    Args:
+        width: how many features.
+        hidden: units of each hidden layer.
+        flagged: the features of which it matters that they are unknown; all where None.
+    """
+
+    usual: Any
+
+    def __init__(self, width: int, hidden: tuple[int, ...] = (96, 48), flagged: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.expanded = Expanded(width, flagged, (7,))
+        self.net = Rescaled((self.expanded.size, *hidden, len(LEVELS)))
+        self.register_buffer("usual", torch.zeros(1))
+        with torch.no_grad():
+            self.net.layers[-1].bias[1:] = _NARROW
+
+    def learn(self, features: NDArray[Any]) -> None:
+        """Takes mean and deviation of the features from training rows."""
+        self.expanded.learn(features)
+        with torch.no_grad():
+            self.usual.copy_(torch.tensor([float(self.level(torch.from_numpy(features)).mean())]))
+
+    def level(self, features: Any) -> Any:
+        """The logarithm of the level (n,); an unknown one counts as none."""
+        level = torch.nan_to_num(features[:, 1], nan=0.0, posinf=_MOST_UNITS, neginf=0.0)
+        return torch.log(level.clamp(0.0, _MOST_UNITS) + _LITTLE)
+
+    def quantiles(self, expanded: Any, level: Any) -> Any:
+        """Units at `LEVELS` (n, levels), for training."""
+        return self._units(self.net(expanded), level)
+
+    def _units(self, outputs: Any, level: Any) -> Any:
+        median, steps = outputs[:, :1], F.softplus(outputs[:, 1:])
+        down = torch.flip(torch.cumsum(steps[:, :MEDIAN], dim=1), dims=[1])
+        up = torch.cumsum(steps[:, MEDIAN:], dim=1)
+        told = torch.cat([median - down, median, median + up], dim=1)
+        return torch.exp(told.clamp(_LOW, _HIGH) + level[:, None])
+
+    def _reference(self) -> Any:
+        return self.net(torch.zeros(1, self.expanded.size))
+
+    @property
+    def baseline(self) -> float:
+        """The logarithm of the median where every contribution is 0."""
+        with torch.no_grad():
+            return float(self.usual + self._reference()[0, 0].clamp(_LOW, _HIGH))
+
+    def forward(self, features: Any) -> tuple[Any, Any]:
+        """Quantiles 0.1, 0.5 and 0.9 of units (n, 3), and contributions (n, width)."""
+        x, level = self.expanded(features), self.level(features)
+        passes, reference = self.net.passes(x), self._reference()
+        units = self._units(passes[-1], level)[:, list(PUBLISHED)]
+        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1], reference)
+        only_median = F.one_hot(torch.tensor(0), len(LEVELS)).to(slope.dtype)
+        parts = self.expanded.of_features(self.net.contributions(x, passes, slope * only_median))
+        of_level = (level - self.usual)[:, None]
+        parts = torch.cat([parts[:, :1], parts[:, 1:2] + of_level, parts[:, 2:]], dim=1)
+        unknown = torch.isnan(features).all(dim=1, keepdim=True)
+        return torch.where(unknown, torch.full_like(units, torch.nan), units), torch.where(
+            unknown, torch.zeros_like(parts), parts
+        )
+
+
+def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float) -> Any:
+    """Mean loss over `LEVELS`.
+
+    Args:
+        quantiles: (n, levels), in units.
+        sold: units (n,).
+        whole: 1 where the item was in stock all day: sales are demand; 0 where demand was at least that.
+        weight: of the latter.
+    """
+    levels = torch.tensor(LEVELS)
+    over = sold[:, None] - quantiles
+    known = torch.maximum(levels * over, (levels - 1.0) * over)
+    below = weight * levels * over.clamp_min(0.0)
+    loss = torch.where(whole[:, None] > 0, known, below)
+    return (loss * torch.tensor(_WEIGHT)).mean()
+
+
+def flagged(features: NDArray[Any], least: float = 1e-4) -> list[int]:
+    """The columns in which at least that share of the rows is NaN.
+
+    >>> flagged(np.array([[1.0, np.nan], [2.0, 3.0]]))
+    [1]
+    """
+    return np.flatnonzero(np.isnan(features).mean(axis=0) > least).tolist()

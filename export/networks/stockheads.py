@@ -1,0 +1,61 @@
+"""Stock-out, whole: demand over the lead time and its position, hazards by the hour, and the next day, in one graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from export.datasets.dayfeatures import DAY_FLAGGED, day_names
+from export.datasets.hazardfeatures import HOUR_FLAGGED, hour_names
+from export.networks.hazard import HazardNet
+from export.networks.nextday import NextDayNet
+from export.networks.stockout import StockoutNet
+
+
+class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """The graph: see `models.manifest.TASKS` and `ROWS_APART`.
+
+    A log of orders trains the first head, one of sales by the hour the others; a head that was not trained says NaN,
+    whatever it is asked.
+    """
+
+    trained: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        hours, days = hour_names(), day_names()
+        self.position = StockoutNet()
+        self.hours = HazardNet(len(hours), flagged=[hours.index(name) for name in HOUR_FLAGGED])
+        self.days = NextDayNet(len(days), flagged=[days.index(name) for name in DAY_FLAGGED])
+        self.register_buffer("trained", torch.zeros(2))
+
+    @property
+    def knows_orders(self) -> bool:
+        """Whether the lead-time head was trained."""
+        return bool(self.trained[0] > 0)
+
+    @property
+    def knows_hours(self) -> bool:
+        """Whether the heads of hours and days were trained."""
+        return bool(self.trained[1] > 0)
+
+    @property
+    def baseline(self) -> float:
+        """Of the lead-time head: log1p of the median demand where every contribution is 0."""
+        return self.position.baseline
+
+    def forward(
+        self, features: Any, lead_time_days: Any, position: Any, service_level: Any, hours: Any, days: Any
+    ) -> tuple[Any, ...]:
+        """Outputs in the order of the contract."""
+        risk, demand, order, why, lost = self.position(features, lead_time_days, position, service_level)
+        hazards, why_hours = self.hours(hours)
+        next_day, why_days = self.days(days)
+        first = [self._if_trained(0, told) for told in (risk, demand, order, why, lost)]
+        others = [self._if_trained(1, told) for told in (hazards, why_hours, next_day, why_days)]
+        return (*first, *others)
+
+    def _if_trained(self, head: int, told: Any) -> Any:
+        return torch.where(self.trained[head] > 0, told, torch.full_like(told, torch.nan))

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from export.networks.nextday import LEVELS, NextDayNet, censored_pinball, flagged
+
+ROWS, WIDTH = 400, 8
+
+
+def features(seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    rng = np.random.default_rng(seed)
+    x = rng.lognormal(0.0, 1.0, (ROWS, WIDTH)).astype(np.float32)
+    x[:, 0] = rng.integers(0, 7, ROWS)
+    x[::9, 3] = np.nan
+    return x
+
+
+def network(seed: int = 0) -> NextDayNet:
+    torch.manual_seed(seed)
+    made = NextDayNet(WIDTH, hidden=(16, 8))
+    made.learn(features())
+    return made.eval()  # type: ignore[no-any-return]
+
+
+def test_quantiles_do_not_cross_and_contributions_add_up() -> None:
+    net, x = network(), features(1)
+    x[:3] = 1e30
+    with torch.no_grad():
+        units, parts = (found.double().numpy() for found in net(torch.from_numpy(x)))
+    assert (np.diff(units, axis=1) >= 0).all()
+    assert (units >= 0).all()
+    assert np.abs(parts.sum(axis=1) + net.baseline - np.log(units[:, 1])).max() < 1e-3
+
+
+def test_nothing_known_is_nothing_told() -> None:
+    x = features()
+    x[5] = np.nan
+    with torch.no_grad():
+        units, parts = (found.numpy() for found in network()(torch.from_numpy(x)))
+    assert np.isnan(units[5]).all()
+    assert (parts[5] == 0).all()
+    assert np.isfinite(np.delete(units, 5, axis=0)).all()
+
+
+def test_a_day_that_ran_out_costs_from_below_only() -> None:
+    sold, short = torch.tensor([4.0]), torch.zeros(1)
+    low, high, higher = (torch.full((1, len(LEVELS)), units) for units in (2.0, 5.0, 50.0))
+    assert float(censored_pinball(low, sold, short, 1.0)) > 0
+    assert float(censored_pinball(high, sold, short, 1.0)) == float(censored_pinball(higher, sold, short, 1.0)) == 0
+    whole = torch.ones(1)
+    assert float(censored_pinball(higher, sold, whole, 1.0)) > float(censored_pinball(high, sold, whole, 1.0)) > 0
+
+
+def test_censored_days_lift_what_plain_sales_would_say() -> None:
+    """Demand is Poisson(6), the shelf holds 4 to 9: sales alone say too little, with censoring it is nearly 6."""
+    rng = np.random.default_rng(2)
+    demand, shelf = rng.poisson(6.0, 4000), rng.integers(4, 10, 4000)
+    sold = torch.from_numpy(np.minimum(demand, shelf).astype(np.float32))
+    short = torch.from_numpy((demand < shelf).astype(np.float32))
+    medians = []
+    for whole in (torch.ones(4000), short):
+        level = torch.nn.Parameter(torch.full((len(LEVELS),), 3.0))
+        optimiser = torch.optim.Adam([level], lr=0.05)
+        for _ in range(300):
+            optimiser.zero_grad()
+            censored_pinball(level.expand(4000, -1), sold, whole, 1.0).backward()
+            optimiser.step()
+        medians.append(float(level[LEVELS.index(0.5)].detach()))
+    assert medians[0] < medians[1]
+
+
+def test_columns_that_may_be_unknown_are_found() -> None:
+    assert flagged(features()) == [3]

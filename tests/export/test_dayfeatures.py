@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from export.datasets.dayfeatures import LEVEL, day_features, day_names
+from export.datasets.days import days_of
+from export.datasets.hazardfeatures import groups_of, hour_names
+from tests.export.hours import A_DAY, FIRST_DAY, made_up
+
+DAYS = np.repeat(np.arange(14, 40), 12)
+ITEMS = np.tile(np.arange(12), 26)
+
+
+def test_no_feature_knows_its_own_day_or_later() -> None:
+    hours = made_up()
+    cut = 30
+    sold, state = hours.sold.copy(), hours.state.copy()
+    sold[cut * A_DAY :] += 5
+    state[cut * A_DAY :] = 1 - state[cut * A_DAY :]
+    told = []
+    for of in (hours, replace(hours, sold=sold, state=state)):
+        names, found = day_features(days_of(of), groups_of(of.items, {}), DAYS + FIRST_DAY, ITEMS)
+        told.append(found)
+    until = cut >= DAYS
+    assert np.array_equal(told[0][until], told[1][until], equal_nan=True)
+    assert not np.array_equal(told[0][~until], told[1][~until], equal_nan=True)
+    assert tuple(names) == day_names()
+
+
+def test_own_figures_by_hand() -> None:
+    hours = made_up()
+    days = days_of(hours)
+    names, found = day_features(days, groups_of(hours.items, {}), DAYS + FIRST_DAY, ITEMS)
+    column = {name: found[:, at] for at, name in enumerate(names)}
+    sold = hours.sold.reshape(-1, A_DAY, 12).sum(axis=1)
+    full = (hours.state.reshape(-1, A_DAY, 12) == 0).all(axis=1)
+    for i in (0, 57, 200, 311):
+        day, item = int(DAYS[i]), int(ITEMS[i])
+        back = slice(max(day - 28, 0), day)
+        assert column["weekday"][i] == (FIRST_DAY + day + 3) % 7
+        assert column["sold_1d_ago"][i] == sold[day - 1, item]
+        assert column["sold_7d_ago"][i] == sold[day - 7, item]
+        assert column["days_full_7d"][i] == full[day - 7 : day, item].sum()
+        if full[back, item].any():
+            assert column["level"][i] == pytest.approx(sold[back, item][full[back, item]].mean(), rel=1e-5)
+    assert names[LEVEL] == "level"
+
+
+def test_sales_of_a_short_day_are_scaled_up() -> None:
+    hours = made_up()
+    days = days_of(hours)
+    full = days.full & days.known
+    assert np.allclose(days.demand[full], days.sold[full])
+    short = ~days.full & (days.share > 0) & (days.sold > 0)
+    assert (days.demand[short] > days.sold[short]).all()
+
+
+def test_names_are_known_without_data() -> None:
+    assert len(hour_names()) == len(set(hour_names())) == 151
+    assert hour_names()[:2] == ("opening_hour", "weekday")
+    assert len(day_names()) == len(set(day_names())) == 87
