@@ -81,7 +81,7 @@ def build(log: Log, until_ms: int, seed: int) -> Arrays:
     known = arrays["wide"] | (arrays["as_of_ms"] // 60_000 % 2 == 0)
     at = {name: arrays[name][known] for name in ("features", "as_of_ms")}
     at["product"] = np.searchsorted(baskets.products, arrays["product"][known])
-    arrays["features"][np.ix_(known, _JOINED)] = Popularity(baskets).columns(at)
+    arrays["features"][np.ix_(known, _JOINED)] = Popularity(log, baskets.products).columns(at)
     return arrays
 
 

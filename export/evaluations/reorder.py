@@ -131,7 +131,7 @@ class _Bench:
     def next_basket(self) -> list[Metric]:
         asked = self.asked()
         fitted = self._latest(self.baskets.time_ms < self.from_ms)
-        rows = Popularity(self.baskets).join(rows_before(self.log, self.baskets, asked | fitted))
+        rows = Popularity(self.log, self.baskets.products).join(rows_before(self.log, self.baskets, asked | fitted))
         test, past = _taken(rows, asked[rows["basket"]]), _taken(rows, fitted[rows["basket"]])
         wanted = np.flatnonzero(asked)
         aside = tifuknn(self.baskets, wanted, self.from_ms, PLACES)
@@ -159,7 +159,7 @@ class _Bench:
         if not asked.any():
             return []
         fitted = self._some((self.baskets.time_ms < self.from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
-        rows = Popularity(self.baskets).join(rows_after(self.log, self.baskets, asked | fitted))
+        rows = Popularity(self.log, self.baskets.products).join(rows_after(self.log, self.baskets, asked | fitted))
         rows["label"] = rows.pop("next_days") <= HORIZON_DAYS
         test = _taken(rows, asked[rows["basket"]])
         past = _taken(rows, _thinned(rows["basket"], fitted[rows["basket"]], self.seed))

@@ -47,12 +47,12 @@ FEATURES: dict[str, str] = {
     "repertoire_products": "products that are held of the customer",
     "repertoire_basket": "products an order, of those that are held",
     "repertoire_again": "percent of the purchases of products that are held that were not the first of theirs",
-    "shop_orders_7d": "orders of the shop with this product, of a thousand orders, over 7 days",
-    "shop_orders_30d": "orders of the shop with this product, of a thousand orders, over 30 days",
-    "shop_orders_90d": "orders of the shop with this product, of a thousand orders, over 90 days",
-    "shop_trend_30d": "logarithm of its orders over 7 days over those of 30, both of a thousand, plus 2",
-    "shop_trend_90d": "logarithm of its orders over 30 days over those of 90, both of a thousand, plus 2",
-    "shop_again": "percent of the other customers with this product who bought it again",
+    "shop_lines_7d": "order lines of this product, of a thousand of the shop, over the 7 days before today",
+    "shop_lines_28d": "order lines of this product, of a thousand of the shop, over the 28 days before today",
+    "shop_lines_84d": "order lines of this product, of a thousand of the shop, over the 84 days before today",
+    "shop_trend_28d": "logarithm of its lines over 7 days over those of 28, both of a thousand, plus 2",
+    "shop_trend_84d": "logarithm of its lines over 28 days over those of 84, both of a thousand, plus 2",
+    "shop_again": "order lines of this product a customer who ever bought it, until the end of yesterday",
 }
 
 #: Joined features: of the product, whoever bought it. The live engine joins no views of products yet, so `reorder_rows`
