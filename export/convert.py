@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.errors import UsageError
-from models.manifest import TASKS
+from models.manifest import tensors_of
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -25,7 +25,7 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
     """Writes the graph of `network`.
 
     Args:
-        network: takes the task's inputs by position, gives its outputs.
+        network: takes the task's inputs by position, gives its outputs; `lacks` names those that it has not.
         task: a key of `models.manifest.TASKS`.
         inputs: real inputs, for tracing; any number of rows from 2 on.
         path: of the file to write.
@@ -33,7 +33,7 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
     Raises:
         UsageError: the file is larger than 3 MB.
     """
-    wanted, given = TASKS[task]
+    wanted, given = tensors_of(task, lacked(network))
     sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c", "p")}
     dynamic = tuple(
         {axis: sizes[name] for axis, name in enumerate(_axes(kind)) if name in sizes} for kind in wanted.values()
@@ -61,6 +61,11 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
         raise UsageError(f"{path} has {path.stat().st_size:,} bytes; a released model has at most {LIMIT_BYTES:,}")
 
 
+def lacked(network: Any) -> frozenset[str]:
+    """The optional inputs and outputs that a network has not."""
+    return frozenset(getattr(network, "lacks", ()))
+
+
 def _axes(kind: str) -> list[str]:
     """The axes of a shape as written in `TASKS`.
 
@@ -72,7 +77,7 @@ def _axes(kind: str) -> list[str]:
 
 def reference(network: Any, task: str, inputs: Arrays) -> Arrays:
     """What torch itself gives for inputs, by output name."""
-    wanted, given = TASKS[task]
+    wanted, given = tensors_of(task, lacked(network))
     with torch.no_grad():
         outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
     return {name: np.asarray(value.numpy()) for name, value in zip(given, outputs, strict=True)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from export.benchmark import Cost
 from export.card import card
-from export.convert import OPSET
+from export.convert import OPSET, lacked
 from export.errors import UsageError
 from export.quantize import Variant
 from export.split import date_of
@@ -18,7 +18,7 @@ from export.tasks.base import Arrays, Evaluation, Task
 from export.verify import Verdict
 from export.work import Origin, Work
 from features.vectors import contract
-from models.manifest import TASKS, Fallback, Manifest, Tensor, Training, sha256_of, write_manifest
+from models.manifest import Fallback, Manifest, Tensor, Training, sha256_of, tensors_of, write_manifest
 from models.session import Session
 
 GOLDEN_ROWS = 32
@@ -45,7 +45,7 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
     )
     network = work.network(task.network())
     agreed = contract(task.vector)
-    inputs, outputs = TASKS[task.task]
+    inputs, outputs = tensors_of(task.task, lacked(network))
     manifest = Manifest(
         name=task.name,
         version=version,

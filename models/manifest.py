@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,23 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
 }
+
+#: Inputs and outputs that a graph may lack: the engine does without them.
+OPTIONAL: dict[str, frozenset[str]] = {
+    "reorder": frozenset({"rank"}),
+    "stockout": frozenset(),
+    "next_best_offer": frozenset(),
+}
+
+
+def tensors_of(task: str, lacks: Container[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """The inputs and outputs of a task's graph without those that it lacks, with their shapes.
+
+    >>> list(tensors_of("reorder", lacks={"rank"})[1])
+    ['probability', 'contributions']
+    """
+    inputs, outputs = TASKS[task]
+    return {n: t for n, t in inputs.items() if n not in lacks}, {n: t for n, t in outputs.items() if n not in lacks}
 
 
 class ManifestError(Exception):

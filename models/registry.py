@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.manifest import TASKS, Manifest, ManifestError, read_manifest
+from models.manifest import OPTIONAL, TASKS, Manifest, ManifestError, read_manifest
 from models.session import Session
 
 #: What counts as a release; other folders, such as drafts, are passed over.
@@ -68,7 +68,7 @@ def load(directory: Path, name: str, version: str | None = None) -> Model:
 def _check_graph(manifest: Manifest, session: Session) -> None:
     inputs, outputs = TASKS[manifest.task]
     for kind, wanted, found in (("inputs", inputs, session.inputs), ("outputs", outputs, session.outputs)):
-        if set(wanted) != set(found):
+        if not set(wanted) - OPTIONAL[manifest.task] <= set(found) <= set(wanted):
             raise ManifestError(
                 f"model {manifest.name} {manifest.version}: its graph has the {kind} {sorted(found)}, "
                 f"but the task {manifest.task!r} has {sorted(wanted)}; convert it again"

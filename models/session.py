@@ -66,6 +66,7 @@ class Session:
         except _BROKEN as error:
             raise ManifestError(f"{path} cannot be loaded: {error}; convert and release the model again") from error
         self.inputs: list[str] = [i.name for i in self._session.get_inputs()]
+        self._taken = frozenset(self.inputs)
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
         #: Width of the first input's last axis, where it is fixed.
         self.width = self._session.get_inputs()[0].shape[-1]
@@ -76,7 +77,8 @@ class Session:
         """Scores `rows` rows.
 
         Args:
-            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros.
+            feeds: an array an input; those not in `shared` have `rows` as first axis and are padded with zeros. Those
+                that the graph does not take are passed over.
             rows: how many rows of the outputs to keep.
             shared: inputs that are the same for all rows.
 
@@ -92,7 +94,7 @@ class Session:
     ) -> list[NDArray[Any]]:
         """The outputs of rows `begin` to `end`."""
         size = padded_size(end - begin)
-        padded = {n: a if n in shared else _pad(a[begin:end], size) for n, a in feeds.items()}
+        padded = {n: a if n in shared else _pad(a[begin:end], size) for n, a in feeds.items() if n in self._taken}
         return [a[: end - begin] for a in self._session.run(self.outputs, padded)]
 
 

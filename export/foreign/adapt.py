@@ -12,7 +12,7 @@ from export.errors import UsageError
 from export.foreign.description import Description
 from export.networks.telescope import contributions
 from features.vectors import contract
-from models.manifest import TASKS
+from models.manifest import OPTIONAL, TASKS, tensors_of
 
 _CONTRIBUTIONS = "contributions"
 #: The output that contributions are of, as the engine's reasons mean it.
@@ -38,9 +38,12 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def __init__(self, module: Any, told: Description, given: Mapping[str, str | int]) -> None:
         super().__init__()
         self.module, self.task, self.given = module, told.task, dict(given)
-        self.named = {name: told.inputs.get(name, name) for name in TASKS[told.task][0]} if told.inputs else {}
+        #: What is optional and neither it has nor is made for it.
+        self.lacks = OPTIONAL[told.task] - given.keys() - told.inputs.keys() - ({_CONTRIBUTIONS})
+        wanted, self.gives = tensors_of(told.task, self.lacks)
+        self.named = {name: told.inputs.get(name, name) for name in wanted} if told.inputs else {}
         #: Which of the inputs behind the features are the same for all rows.
-        self.shared = [kind.endswith("[1]") for kind in list(TASKS[told.task][0].values())[1:]]
+        self.shared = [kind.endswith("[1]") for kind in list(wanted.values())[1:]]
         every = contract(told.task).features
         self.width = len(every)
         self.register_buffer("columns", torch.tensor([every.index(name) for name in told.columns]))
@@ -74,7 +77,7 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
         known = features[:, self.columns].clamp(-1e30, 1e30)
         known = torch.where(torch.isnan(known), self.unknown, known)
         out = []
-        for name in TASKS[self.task][1]:
+        for name in self.gives:
             made = name == _CONTRIBUTIONS and name not in self.given
             out.append(self._contributions(known, others) if made else self._of(name, known, others))
         return tuple(out)
@@ -103,11 +106,10 @@ def adapt(module: Any, told: Description) -> Adapted:
         UsageError: it lacks an output that cannot be made for it.
     """
     outputs = list(TASKS[told.task][1])
-    names = [name for name in outputs if not told.outputs or name in told.outputs]
-    if not told.outputs and _CONTRIBUTIONS in names:
-        names.remove(_CONTRIBUTIONS)
     made = {_CONTRIBUTIONS} if told.task in _EXPLAINED else set()
-    if missing := [name for name in outputs if name not in names and name not in made]:
+    extra = made | OPTIONAL[told.task]
+    names = [name for name in outputs if (name in told.outputs if told.outputs else name not in extra)]
+    if missing := [name for name in outputs if name not in names and name not in extra]:
         raise UsageError(f"outputs: {told.name} must give {missing[0]!r} ({TASKS[told.task][1][missing[0]]})")
     given = {name: told.outputs.get(name, place) for place, name in enumerate(names)}
     return Adapted(module, told, given)

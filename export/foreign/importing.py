@@ -20,7 +20,17 @@ from export.foreign.rows import GoldenRows
 from export.tasks import task_of
 from export.verify import InputsOf, Verdict, alone, verify
 from features.vectors import contract
-from models.manifest import TASKS, Manifest, ManifestError, Tensor, Training, sha256_of, write_manifest
+from models.manifest import (
+    OPTIONAL,
+    TASKS,
+    Manifest,
+    ManifestError,
+    Tensor,
+    Training,
+    sha256_of,
+    tensors_of,
+    write_manifest,
+)
 from models.session import Session
 
 _TRACE_ROWS = 64
@@ -109,7 +119,7 @@ def _export(path: Path, network: Adapted, told: Description, rows: InputsOf, gra
 def _check_shapes(network: Adapted, told: Description, inputs: Any) -> None:
     import torch
 
-    wanted, given = TASKS[told.task]
+    wanted, given = tensors_of(told.task, network.lacks)
     with torch.no_grad():
         outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
     for (name, kind), out in zip(given.items(), outputs, strict=True):
@@ -135,7 +145,7 @@ def _copy(path: Path, told: Description, graph: Path) -> None:
     for what, wanted, found in zip(
         ("inputs", "outputs"), TASKS[told.task], (model.graph.input, model.graph.output), strict=True
     ):
-        if {t.name for t in found} != set(wanted):
+        if not set(wanted) - OPTIONAL[told.task] <= {t.name for t in found} <= set(wanted):
             raise UsageError(f"{path}: its {what} are {sorted(t.name for t in found)}; wanted are {_told(wanted)}")
     shutil.copyfile(path, graph)
 
@@ -149,6 +159,7 @@ def _alone(told: Description, session: Session, rows: InputsOf) -> Verdict:
 
 def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsOf, baseline: float, own: bool) -> None:
     agreed = contract(told.task)
+    session = Session(directory / "model.onnx")
     inputs, outputs = TASKS[told.task]
     manifest = Manifest(
         name=told.name,
@@ -157,8 +168,8 @@ def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsO
         vector=told.task,
         features=list(agreed.features),
         reads=agreed.reads,
-        inputs=[Tensor(name=name, type=kind) for name, kind in inputs.items()],
-        outputs=[Tensor(name=name, type=kind) for name, kind in outputs.items()],
+        inputs=[Tensor(name=name, type=kind) for name, kind in inputs.items() if name in session.inputs],
+        outputs=[Tensor(name=name, type=kind) for name, kind in outputs.items() if name in session.outputs],
         sha256=sha256_of(directory / "model.onnx"),
         opset=OPSET,
         baseline=baseline,
@@ -179,7 +190,7 @@ def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsO
     )
     write_manifest(directory, manifest)
     golden = rows(_GOLDEN_ROWS, 1)
-    given = Session(directory / "model.onnx").run(golden, rows=_GOLDEN_ROWS, shared=task_of(told.name).shared)
+    given = session.run(golden, rows=_GOLDEN_ROWS, shared=task_of(told.name).shared)
     named: Any = {f"in.{k}": v for k, v in golden.items()} | {f"out.{k}": v for k, v in given.items()}
     np.savez_compressed(directory / "golden.npz", **named)
     text = Template(_CARD).substitute(

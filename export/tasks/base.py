@@ -118,5 +118,5 @@ def popular_products(log: Log, until_ms: int) -> Fallback:
 
 
 def finite(outputs: Arrays, *names: str) -> list[str]:
-    """A problem for each named output that holds NaN or infinity."""
-    return [f"{name} is not finite" for name in names if not np.isfinite(outputs[name]).all()]
+    """A problem for each named output that is there and holds NaN or infinity."""
+    return [f"{name} is not finite" for name in names if name in outputs and not np.isfinite(outputs[name]).all()]

@@ -53,7 +53,7 @@ class ReorderScorer(Scorer):
             return [[] for _ in range(customers)]
         outputs = self.model.session.run({"features": rows.features}, len(rows.customer))
         probability = outputs["probability"]
-        best = self._best(rows.customer, outputs["rank"])
+        best = self._best(rows.customer, outputs.get("rank", probability[:, -1]))
         products = self._products(rows, best, probability[best], outputs["contributions"][best])
         bounds = np.searchsorted(rows.customer[best], np.arange(customers + 1)).tolist()
         return [products[begin:end] for begin, end in itertools.pairwise(bounds)]

@@ -15,7 +15,7 @@ from tests.models.tiny import REORDER, SCALING, written
 def test_it_knows_its_inputs_outputs_and_width(tmp_path: Path) -> None:
     session = Session(written(tmp_path))
     assert session.inputs == ["features"]
-    assert session.outputs == ["probability", "contributions"]
+    assert session.outputs == ["probability", "contributions", "rank"]
     assert session.width == 2
 
 
@@ -24,7 +24,7 @@ def test_padding_changes_no_score(tmp_path: Path, rows: int) -> None:
     features = np.random.default_rng(1).normal(size=(rows, 2)).astype(np.float32)
     before = features.copy()
     found = Session(written(tmp_path)).run({"features": features}, rows)
-    assert list(found) == ["probability", "contributions"]
+    assert list(found) == ["probability", "contributions", "rank"]
     expected = features @ np.array([[1, 2, 3], [10, 20, 30]], np.float32)
     np.testing.assert_allclose(found["probability"], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found["contributions"], features * 2)
@@ -80,3 +80,10 @@ def test_a_file_that_cannot_be_run_says_so(tmp_path: Path, graph: bytes) -> None
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"model\.onnx cannot be loaded: .*doesn't exist"):
         Session(tmp_path / "model.onnx")
+
+
+def test_what_the_graph_does_not_take_is_passed_over(tmp_path: Path) -> None:
+    features = np.ones((3, 2), np.float32)
+    session = Session(written(tmp_path))
+    more = session.run({"features": features, "hours": np.zeros((3, 7), np.float32)}, rows=3)
+    assert (more["probability"] == session.run({"features": features}, rows=3)["probability"]).all()
