@@ -95,8 +95,11 @@ def dataset(model: Model, events: Events = _EVENTS, out: Out = None, seed: Seed 
 
 @app.command()
 def train(model: Model, events: Events = _EVENTS, out: Out = None, epochs: Epochs = None, seed: Seed = 7) -> None:
-    """Trains on the data set, which is made first where there is none of these events. Example: `tidecast-export
-    train reorder --events my-shop --out work`"""
+    """Trains on the data set, which is made first where there is none of these events. One that was cut off goes on after
+    its last epoch.
+
+    Example: `tidecast-export train reorder --events my-shop --out work`
+    """
     work = _work(model, out)
     if not work.is_of(events):
         dataset(model, events, work.directory, seed)

@@ -1,4 +1,4 @@
-"""The training loop: AdamW in mini-batches, a learning-rate ramp down, early stopping on validation, seeded."""
+"""The training loop: AdamW in mini-batches, a rate that ramps down, early stopping on validation, seeded, resumable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from export.resume import next_fit
 
 Loss = Callable[[NDArray[np.int64]], Any]
 
@@ -64,32 +66,73 @@ def train(
     """
     rng = np.random.default_rng(recipe.seed)
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    steps = max(1, -(-rows // recipe.batch))
-    best, best_epoch, kept = np.inf, 0, None
-    for epoch in range(recipe.epochs):
-        module.train()
-        order = rng.permutation(rows)
-        for step in range(steps):
-            done = (epoch + step / steps) / recipe.epochs
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * (0.5 + 0.5 * np.cos(np.pi * done))
-            optimiser.zero_grad(set_to_none=True)
-            value = loss(order[step * recipe.batch : (step + 1) * recipe.batch])
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-            optimiser.step()
-        module.eval()
-        if validate is None:
-            tell(f"epoch {epoch + 1}", (epoch + 1) / recipe.epochs)
-            continue
+    run = _Run(module, optimiser, rng)
+    progress = next_fit(f"{recipe}, {rows} rows, {sum(p.numel() for p in module.parameters())} weights")
+    if progress.state:
+        run.restore(progress.state)
+        tell(f"going on after epoch {run.epoch}", run.epoch / recipe.epochs)
+    while run.epoch < recipe.epochs and run.epoch - run.best_epoch < (recipe.patience if validate else recipe.epochs):
+        _epoch(run, loss, rows, recipe)
+        run.epoch += 1
+        told = f"epoch {run.epoch}"
+        if validate is not None:
+            told += f", validation {run.judge(validate):.5f}"
+        tell(told, run.epoch / recipe.epochs)
+        progress.save(**run.state())
+    if run.kept is not None:
+        module.load_state_dict(run.kept)
+    module.eval()
+    return run.best_epoch or recipe.epochs
+
+
+class _Run:
+    """A training under way."""
+
+    def __init__(self, module: Any, optimiser: Any, rng: np.random.Generator) -> None:
+        self.module, self.optimiser, self.rng = module, optimiser, rng
+        self.epoch = self.best_epoch = 0
+        self.best = np.inf
+        self.kept: dict[str, Any] | None = None
+
+    def judge(self, validate: Callable[[], float]) -> float:
+        """Validates, and keeps the weights if they are the best so far."""
         with torch.no_grad():
             figure = validate()
-        tell(f"epoch {epoch + 1}, validation {figure:.5f}", (epoch + 1) / recipe.epochs)
-        if figure < best:
-            best, best_epoch, kept = figure, epoch + 1, copy.deepcopy(module.state_dict())
-        elif epoch + 1 - best_epoch >= recipe.patience:
-            break
-    if kept is not None:
-        module.load_state_dict(kept)
-    module.eval()
-    return best_epoch or recipe.epochs
+        if figure < self.best:
+            self.best, self.best_epoch = figure, self.epoch
+            self.kept = copy.deepcopy(self.module.state_dict())
+        return figure
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` goes on from."""
+        return {
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "orders": self.rng.bit_generator.state,
+            "torch": torch.get_rng_state(),
+            "epochs": (self.epoch, self.best_epoch, self.best, self.kept),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.rng.bit_generator.state = state["orders"]
+        torch.set_rng_state(state["torch"])
+        self.epoch, self.best_epoch, self.best, self.kept = state["epochs"]
+
+
+def _epoch(run: _Run, loss: Loss, rows: int, recipe: Recipe) -> None:
+    """All rows once, in a new order; the rate falls as half a cosine over all epochs."""
+    steps = max(1, -(-rows // recipe.batch))
+    run.module.train()
+    order = run.rng.permutation(rows)
+    for step in range(steps):
+        done = (run.epoch + step / steps) / recipe.epochs
+        for group in run.optimiser.param_groups:
+            group["lr"] = recipe.rate * (0.5 + 0.5 * np.cos(np.pi * done))
+        run.optimiser.zero_grad(set_to_none=True)
+        value = loss(order[step * recipe.batch : (step + 1) * recipe.batch])
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(run.module.parameters(), 5.0)
+        run.optimiser.step()
+    run.module.eval()

@@ -9,6 +9,7 @@ from export.convert import convert
 from export.history import read_log
 from export.quantize import Variant, quantize
 from export.release import release
+from export.resume import forget, resumable
 from export.tasks import task_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell
 from export.verify import InputsOf, Verdict, verify
@@ -27,6 +28,7 @@ def make_dataset(work: Work, events: Path, seed: int) -> Origin:
     arrays = task.build(log, split, seed)
     origin = Origin(work.model, str(events), seed, len(arrays["as_of_ms"]), split)
     work.save_dataset(arrays, origin)
+    forget(work.directory)
     return origin
 
 
@@ -34,7 +36,8 @@ def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
     """The network's weights, and how they were chosen."""
     task = task_of(work.model)
     arrays, origin = work.dataset()
-    network, figures = task.train(arrays, origin.split, epochs or task.epochs, origin.seed, tell)
+    with resumable(work.directory):
+        network, figures = task.train(arrays, origin.split, epochs or task.epochs, origin.seed, tell)
     work.save_network(network)
     work.save("training.json", figures)
     return figures
