@@ -18,14 +18,13 @@ from export.history import Log
 from features.aggregations.base import DAY_MS
 from features.ids import hash64
 from features.rows import OrderKind
-from features.vectors.reorder import FEATURES, JOINED
+from features.vectors.reorder import join
 
 _WINDOWS_DAYS = (7, 28, 84)
 #: Bits of a day within a search key.
 _BITS = 20
 #: Order lines of a thousand that are added before shares are compared.
 _SMALL = 2.0
-_JOINED = [list(FEATURES).index(name) for name in JOINED]
 
 
 class Popularity:
@@ -55,8 +54,8 @@ class Popularity:
         return np.column_stack([*shares, *trends, self._again(product, today)]).astype(np.float32)
 
     def join(self, rows: Arrays) -> Arrays:
-        """The rows with their joined features known; in place."""
-        rows["features"][:, _JOINED] = self.columns(rows)
+        """The rows with their joined features known; in place. Those of a `group` are all there, side by side."""
+        join(rows["group"], rows["features"], self.columns(rows))
         return rows
 
     def _share(self, product: NDArray[np.int64], today: NDArray[np.int64], days: int) -> Any:

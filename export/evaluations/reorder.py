@@ -3,8 +3,7 @@
 *Next basket*: at every order of a customer with at least three before it, all products of the customer's past are
 ranked by what was before; the ideal is the whole basket. *Bought again*: right after such an order, each product of
 the past, that order among it. Baselines are fitted on what was before `from_ms`, labels included, and see the same
-columns. Joined features are known here; "as the engine feeds it" is with the live tables, which hold fewer products,
-and without joined features, which the engine does not have yet.
+columns. "As the engine feeds it" is with the live tables, which hold fewer products.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.datasets.baskets import Arrays, Baskets, baskets_of, rows_after, rows_before
+from export.datasets.baskets import Arrays, Baskets, baskets_of, rows_after, rows_before, taken
 from export.datasets.popularity import Popularity
+from export.datasets.sequences import Sequences, sequences_of
 from export.errors import UsageError
 from export.evaluations import baselines
 from export.evaluations.bootstrap import Figures, Resamples, interval, ones, resamples
@@ -40,10 +40,13 @@ _EARLIER = 3
 _LATEST, _FITTED, _PRODUCTS = 15, 8000, 150
 _SEGMENTS = {"3 to 5 orders before": (3, 5), "6 to 20 orders before": (6, 20), "over 20 orders before": (21, 10**9)}
 _HEAVY = 3
+#: Rows that are scored at once, and the inputs that are not a row each.
+_PART = 1024
+_SHARED = frozenset({"words", "place", "age_days"})
 
 Tell = Callable[[str, float], None]
-#: From features (n, 30) what rows are ranked by, and P(bought again within 30 days), float64 of shape (n,).
-Score = Callable[[NDArray[np.float32]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+#: From rows of `export.datasets.baskets` what they are ranked by, and P(bought again within 30 days), float64 of (n,).
+Score = Callable[[Arrays], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def evaluate(
@@ -81,7 +84,7 @@ def measure(
     seed: int = 7,
     tell: Tell = lambda text, share: None,
 ) -> list[Metric]:
-    """As `evaluate`, of anything that gives features a rank and P(bought again within 30 days), float64 of (n,)."""
+    """As `evaluate`, of anything that gives rows a rank and P(bought again within 30 days), float64 of (n,)."""
     log = read_log(events)
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
@@ -107,12 +110,18 @@ class Scores:
         self.columns = [names.index(name) for name in manifest.features]
         self.session = Session(directory / "model.onnx")
 
-    def __call__(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def __call__(self, rows: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `Score`."""
-        feed = {"features": np.ascontiguousarray(features[:, self.columns])}
-        found = self.session.run(feed, len(features))
-        chance = found["probability"][:, -1].astype(np.float64)
-        return found["rank"].astype(np.float64) if "rank" in found else chance, chance
+        sequences, features = sequences_of(rows), np.ascontiguousarray(rows["features"][:, self.columns])
+        parts = [self._part(sequences, features, rows, slice(at, at + _PART)) for at in range(0, len(features), _PART)]
+        chance, rank = (np.concatenate(of).astype(np.float64) for of in zip(*parts, strict=True))
+        return rank, chance
+
+    def _part(self, sequences: Sequences, features: Any, rows: Arrays, at: slice) -> tuple[Any, Any]:
+        feeds = {"features": features[at]} | sequences.feeds(rows["group"][at], rows["product"][at])
+        found = self.session.run(feeds, len(feeds["features"]), shared=_SHARED)
+        chance = found["probability"][:, -1]
+        return chance, found.get("rank", chance)
 
 
 @dataclass(frozen=True)
@@ -131,26 +140,27 @@ class _Bench:
     def next_basket(self) -> list[Metric]:
         asked = self.asked()
         fitted = self._latest(self.baskets.time_ms < self.from_ms)
-        rows = Popularity(self.log, self.baskets.products).join(rows_before(self.log, self.baskets, asked | fitted))
-        test, past = _taken(rows, asked[rows["basket"]]), _taken(rows, fitted[rows["basket"]])
+        popular = Popularity(self.log, self.baskets.products)
+        rows = popular.join(rows_before(self.log, self.baskets, asked | fitted))
+        test, past = taken(rows, asked[rows["basket"]]), taken(rows, fitted[rows["basket"]])
         wanted = np.flatnonzero(asked)
         aside = tifuknn(self.baskets, wanted, self.from_ms, PLACES)
         aside["label"] = self.baskets.holds(aside["basket"], aside["product"])
         gains = {
-            "": self._gains(test, self.model(test["features"])[0]),
+            "": self._gains(test, self.model(test)[0]),
             "personal frequency": self._gains(test, baselines.frequency(test)),
             "TIFU-KNN": self._gains(aside, aside["score"]),
         }
         if past["label"].any():
             gains["LightGBM"] = self._gains(test, baselines.lambdarank(past, test, self.seed))
-        live = rows_before(self.log, self.baskets, asked, views_of("customer"))
+        live = popular.join(rows_before(self.log, self.baskets, asked, views_of("customer")))
         figures = {name: means(gain, PLACES) for name, gain in gains.items()}
         owner = self.baskets.customer[wanted]
         heavy = _heaviest(self.baskets.customer[test["basket"]])
         found = self._metrics("next basket", figures, owner, ones(wanted))
         for name, inside in self._segments(wanted, heavy).items():
             found += self._metrics(f"next basket, {name}", figures, owner, inside, only=f"NDCG@{PLACES}")
-        fed = {"": means(self._gains(live, self.model(live["features"])[0]), PLACES)}
+        fed = {"": means(self._gains(live, self.model(live)[0]), PLACES)}
         return found + self._metrics("next basket, as the engine feeds it", fed, owner, ones(wanted))
 
     def bought_again(self) -> list[Metric]:
@@ -159,18 +169,19 @@ class _Bench:
         if not asked.any():
             return []
         fitted = self._some((self.baskets.time_ms < self.from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
-        rows = Popularity(self.log, self.baskets.products).join(rows_after(self.log, self.baskets, asked | fitted))
+        popular = Popularity(self.log, self.baskets.products)
+        rows = popular.join(rows_after(self.log, self.baskets, asked | fitted))
         rows["label"] = rows.pop("next_days") <= HORIZON_DAYS
-        test = _taken(rows, asked[rows["basket"]])
-        past = _taken(rows, _thinned(rows["basket"], fitted[rows["basket"]], self.seed))
-        scores = {"": self.model(test["features"])[1]}
+        test = taken(rows, asked[rows["basket"]])
+        past = taken(rows, _thinned(rows["basket"], fitted[rows["basket"]], self.seed))
+        scores = {"": self.model(test)[1]}
         if 0 < past["label"].mean() < 1:
             scores |= {
                 "personal frequency": baselines.frequency_probability(past, test),
                 "logistic regression": baselines.logistic(past, test),
                 "LightGBM": baselines.trees(past, test, self.seed),
             }
-        live = rows_after(self.log, self.baskets, asked, views_of("customer"))
+        live = popular.join(rows_after(self.log, self.baskets, asked, views_of("customer")))
         live["label"] = live.pop("next_days") <= HORIZON_DAYS
         what = f"{HORIZON_DAYS} days"
         figures = {name: probabilities(test["label"], score) for name, score in scores.items()}
@@ -178,7 +189,7 @@ class _Bench:
         found = self._metrics(what, figures, owner, ones(owner))
         for name, inside in self._segments(test["basket"], _heaviest(owner)).items():
             found += self._metrics(f"{what}, {name}", figures, owner, inside)
-        fed = {"": probabilities(live["label"], self.model(live["features"])[1])}
+        fed = {"": probabilities(live["label"], self.model(live)[1])}
         owner = self.baskets.customer[live["basket"]]
         return found + self._metrics(f"{what}, as the engine feeds it", fed, owner, ones(owner))
 
@@ -233,10 +244,6 @@ class _Bench:
 
 def _within(figures: Figures, inside: NDArray[np.float64]) -> Figures:
     return lambda weight: figures(weight * inside)
-
-
-def _taken(rows: Arrays, keep: NDArray[np.bool_]) -> Arrays:
-    return {name: column[keep] for name, column in rows.items()}
 
 
 def _thinned(basket: NDArray[np.int64], keep: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:

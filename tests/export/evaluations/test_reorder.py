@@ -89,7 +89,9 @@ def test_nothing_of_the_future_is_in_a_row(shop: Path, log: Log, baskets: Basket
     known = baskets_of(shorter)
     for make in (rows_before, rows_after):
         full, part = (
-            Popularity(of, b.products).join(make(of, b, (b.time_ms >= FROM_MS) & (b.time_ms < cut_ms) & (b.earlier >= 1)))
+            Popularity(of, b.products).join(
+                make(of, b, (b.time_ms >= FROM_MS) & (b.time_ms < cut_ms) & (b.earlier >= 1))
+            )
             for of, b in ((log, baskets), (shorter, known))
         )
         order, other = (
@@ -104,7 +106,8 @@ class Model:
     def __init__(self, directory: Path) -> None:
         pass
 
-    def __call__(self, features: Any) -> Any:
+    def __call__(self, rows: Any) -> Any:
+        features = rows["features"]
         return features[:, 0].astype(float), np.clip(features[:, 1].astype(float), 0, 1)
 
 
