@@ -1,9 +1,11 @@
 """Reorder on an event log: the next basket, and what is bought again within 30 days, beside baselines on the same rows.
 
 *Next basket*: at every order of a customer with at least three before it, all products of the customer's past are
-ranked by what was before; the ideal is the whole basket. *Bought again*: right after such an order, each product of
-the past, that order among it. Baselines are fitted on what was before `from_ms`, labels included, and see the same
-columns. "As the engine feeds it" is with the live tables, which hold fewer products.
+ranked by what was before; the ideal is the whole basket. *Last basket*: the same at the last order of each customer
+with three or more, where the model must have been trained without it (`export/datasets/lastbaskets.py`). *Bought
+again*: right after such an order, each product of the past, that order among it. Baselines are fitted on what was
+known, labels included, and see the same columns. "As the engine feeds it" is with the live tables, which hold fewer
+products.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from export.datasets.sequences import Sequences, sequences_of
 from export.errors import UsageError
 from export.evaluations import baselines
 from export.evaluations.bootstrap import Figures, Resamples, interval, ones, resamples
-from export.evaluations.tifuknn import tifuknn
+from export.evaluations.protocols import EARLIER, Protocol, last_baskets, next_baskets
+from export.evaluations.tifuknn import tifuknn, tuned
 from export.evaluations.weighted import means, probabilities, rankings
 from export.history import Log, read_log
 from export.split import date_of, split_of
@@ -35,7 +38,6 @@ from models.session import Session
 #: Places of a list that count.
 PLACES = 10
 HORIZON_DAYS = 30
-_EARLIER = 3
 #: What baselines are fitted on: the latest baskets of each customer, baskets in all, products a basket.
 _LATEST, _FITTED, _PRODUCTS = 15, 8000, 150
 _SEGMENTS = {"3 to 5 orders before": (3, 5), "6 to 20 orders before": (6, 20), "over 20 orders before": (21, 10**9)}
@@ -76,6 +78,18 @@ def evaluate(
     return measure(Scores(model_dir), events, from_ms, draws, seed, tell)
 
 
+def evaluate_last(model_dir: Path, events: Path, draws: int = 500, seed: int = 7) -> list[Metric]:
+    """Measures a released reorder model on the last basket of each customer of a log, which it must not have seen.
+
+    Raises:
+        UsageError: no customer has three baskets.
+    """
+    log = read_log(events)
+    baskets = baskets_of(log)
+    drawn = resamples(len(baskets.customers), draws, seed)
+    return _checked(_Bench(Scores(model_dir), log, baskets, last_baskets(baskets), drawn, seed), events).next_basket()
+
+
 def measure(
     scores: Score,
     events: Path,
@@ -88,15 +102,21 @@ def measure(
     log = read_log(events)
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
-    bench = _Bench(scores, log, baskets, start, resamples(len(baskets.customers), draws, seed), seed)
-    if not bench.asked().any():
-        raise UsageError(f"{events}: no order from {date_of(start)} on has {_EARLIER} orders of its customer before it")
+    drawn = resamples(len(baskets.customers), draws, seed)
+    bench = _checked(_Bench(scores, log, baskets, next_baskets(baskets, start), drawn, seed), events, start)
     tell("next basket", 0.0)
     metrics = bench.next_basket()
     tell(f"bought again within {HORIZON_DAYS} days", 0.5)
-    metrics += bench.bought_again()
+    metrics += bench.bought_again(start)
     tell("measured", 1.0)
     return metrics
+
+
+def _checked(bench: _Bench, events: Path, from_ms: int | None = None) -> _Bench:
+    if not bench.protocol.asked.any():
+        when = "is the last and" if from_ms is None else f"from {date_of(from_ms)} on"
+        raise UsageError(f"{events}: no order {when} has {EARLIER} orders of its customer before it")
+    return bench
 
 
 class Scores:
@@ -129,22 +149,18 @@ class _Bench:
     model: Score
     log: Log
     baskets: Baskets
-    from_ms: int
+    protocol: Protocol
     resamples: Resamples
     seed: int
 
-    def asked(self) -> NDArray[np.bool_]:
-        """The baskets that are tested."""
-        return np.asarray((self.baskets.time_ms >= self.from_ms) & (self.baskets.earlier >= _EARLIER))
-
     def next_basket(self) -> list[Metric]:
-        asked = self.asked()
-        fitted = self._latest(self.baskets.time_ms < self.from_ms)
+        asked, known, what = self.protocol.asked, self.protocol.known, self.protocol.what
+        fitted = self._latest(known)
         popular = Popularity(self.log, self.baskets.products)
         rows = popular.join(rows_before(self.log, self.baskets, asked | fitted))
         test, past = taken(rows, asked[rows["basket"]]), taken(rows, fitted[rows["basket"]])
         wanted = np.flatnonzero(asked)
-        aside = tifuknn(self.baskets, wanted, self.from_ms, PLACES)
+        aside = tifuknn(self.baskets, wanted, known, PLACES, tuned(self.baskets, known, PLACES, self.seed))
         aside["label"] = self.baskets.holds(aside["basket"], aside["product"])
         gains = {
             "": self._gains(test, self.model(test)[0]),
@@ -157,18 +173,18 @@ class _Bench:
         figures = {name: means(gain, PLACES) for name, gain in gains.items()}
         owner = self.baskets.customer[wanted]
         heavy = _heaviest(self.baskets.customer[test["basket"]])
-        found = self._metrics("next basket", figures, owner, ones(wanted))
+        found = self._metrics(what, figures, owner, ones(wanted))
         for name, inside in self._segments(wanted, heavy).items():
-            found += self._metrics(f"next basket, {name}", figures, owner, inside, only=f"NDCG@{PLACES}")
+            found += self._metrics(f"{what}, {name}", figures, owner, inside, only=f"NDCG@{PLACES}")
         fed = {"": means(self._gains(live, self.model(live)[0]), PLACES)}
-        return found + self._metrics("next basket, as the engine feeds it", fed, owner, ones(wanted))
+        return found + self._metrics(f"{what}, as the engine feeds it", fed, owner, ones(wanted))
 
-    def bought_again(self) -> list[Metric]:
+    def bought_again(self, from_ms: int) -> list[Metric]:
         until = self.log.last_ms // DAY_MS * DAY_MS + DAY_MS - HORIZON_DAYS * DAY_MS
-        asked = self.asked() & (self.baskets.time_ms < until)
+        asked = self.protocol.asked & (self.baskets.time_ms < until)
         if not asked.any():
             return []
-        fitted = self._some((self.baskets.time_ms < self.from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
+        fitted = self._some((self.baskets.time_ms < from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
         popular = Popularity(self.log, self.baskets.products)
         rows = popular.join(rows_after(self.log, self.baskets, asked | fitted))
         rows["label"] = rows.pop("next_days") <= HORIZON_DAYS
@@ -214,7 +230,7 @@ class _Bench:
 
     def _gains(self, rows: Arrays, score: NDArray[Any]) -> NDArray[np.float64]:
         """Of every asked basket, in order; nothing where no row proposes anything."""
-        wanted = np.flatnonzero(self.asked())
+        wanted = np.flatnonzero(self.protocol.asked)
         found, gains = rankings(rows["basket"], rows["label"], score, self.baskets.size, PLACES)
         out = np.zeros((len(wanted), gains.shape[1]))
         out[np.searchsorted(wanted, found)] = gains
@@ -231,7 +247,7 @@ class _Bench:
         """The latest baskets of each customer: a few customers must not be most of what is fitted."""
         left = np.bincount(self.baskets.customer[among], minlength=len(self.baskets.customers))
         latest = left[self.baskets.customer] - self.baskets.earlier <= _LATEST
-        return self._some(among & latest & (self.baskets.earlier >= _EARLIER - 1))
+        return self._some(among & latest & (self.baskets.earlier >= EARLIER - 1))
 
     def _some(self, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
         at = np.flatnonzero(among)

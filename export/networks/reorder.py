@@ -19,6 +19,8 @@ HORIZONS_DAYS = (7, 14, 30)
 ACTIVE_DAYS = 30
 #: The next date is at most so many days away.
 MOST_DAYS = 365.0
+#: A hazard a day below this is taken for it: what follows of it is beyond the most days.
+_LEAST = 1e-3
 #: Embeddings of words, and what `Sequence` makes of them.
 _WORD = 16
 _BESIDE = 3 * _WORD
@@ -120,6 +122,6 @@ def days_until(chance: Any) -> Any:
     total = torch.zeros_like(chance[:, 0])
     rate = total
     for i, (begin, end) in enumerate(zip((0, *HORIZONS_DAYS[:-1]), HORIZONS_DAYS, strict=True)):
-        rate = torch.log(left[:, i] / left[:, i + 1]).clamp_min(1e-9) / (end - begin)
-        total = total + (left[:, i] - left[:, i + 1]) / rate
+        rate = torch.log(left[:, i] / left[:, i + 1]).clamp_min(_LEAST * (end - begin)) / (end - begin)
+        total = total + left[:, i] * (1.0 - torch.exp(-rate * (end - begin))) / rate
     return (total + left[:, -1] / rate).clamp_max(MOST_DAYS)
