@@ -22,7 +22,7 @@ MOST_DAYS = 365.0
 #: A hazard a day below this is taken for it: what follows of it is beyond the most days.
 _LEAST = 1e-3
 #: Embeddings of words, and what `Sequence` makes of them.
-_WORD = 16
+_WORD = 8
 _BESIDE = 3 * _WORD
 _CUSTOMER = [i for i, name in enumerate(FEATURES) if name.startswith(("customer_", "repertoire_"))]
 
@@ -73,8 +73,8 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         width = len(FEATURES)
         self.inputs = Standardise(width)
-        self.chances = Sequenced(Weighed(width, (96, 64), len(HORIZONS_DAYS) - 1, 0.2, _BESIDE), drop=0.3)
-        self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(64, 24), members=4, drop=0.2), drop=0.3)
+        self.chances = Sequenced(Weighed(width, (80, 48), len(HORIZONS_DAYS) - 1, 0.2, _BESIDE), drop=0.3)
+        self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(32, 24), members=4, drop=0.15), drop=0.3)
         self.active = Active()
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(1))

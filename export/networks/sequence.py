@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from features.text import VOCABULARY
+from features.text import VOCABULARY, WORDS
 
 _NONE = -1e4
 _AGES = 2
@@ -33,12 +33,14 @@ class Sequence(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.weigh = nn.Sequential(nn.Linear(width + _AGES, width), nn.Tanh(), nn.Linear(width, 1))
         self.mix = nn.Linear(width, width)
         self.drop = nn.Dropout(drop)
-        nn.init.normal_(self.word.weight, std=0.1)
+        with torch.no_grad():
+            self.word.weight[1:].normal_(std=0.1)
 
     def forward(self, customer: Any, item: Any, words: Any, place: Any, age_days: Any) -> Any:
         """The product's vector, the customer's, and their product."""
-        known = (words > 0).to(torch.float32)
-        products = (self.word(words) * known[..., None]).sum(dim=1) / known.sum(dim=1).clamp_min(1.0)[:, None]
+        count = (words > 0).to(torch.float32).sum(dim=1, keepdim=True).clamp_min(1.0)
+        # One look-up a place, since a sum over a short middle axis is slow; the embedding of no word is 0, and stays so.
+        products = sum(self.word(words[:, i]) for i in range(WORDS)) / count
         own, recent = products[item], self._pooled(products[place], age_days)[customer]
         return self.drop(torch.cat([own, recent, own * recent], dim=1))
 

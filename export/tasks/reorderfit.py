@@ -20,7 +20,7 @@ from export.tasks.fed import fed
 from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
-_MOST_MOMENTS, _MOST_LISTS = 8_000, 6_000
+_MOST_MOMENTS, _MOST_LISTS = 12_000, 8_000
 _EPOCHS_ACTIVE = 4
 
 
@@ -57,7 +57,7 @@ class Fits:
             network.chances,
             lambda at: known.loss(network, at),
             len(known),
-            Recipe(epochs=epochs, batch=96, rate=2e-3, decay=0.05, patience=1, seed=self.seed),
+            Recipe(epochs=epochs, batch=96, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
             (lambda: shown.whole(network)) if shown else None,
             lambda text, share: self.tell(f"chances: {text}", share / 2),
         )
@@ -71,7 +71,7 @@ class Fits:
             network.places,
             lambda at: lists.loss(network.places, at),
             len(lists),
-            Recipe(epochs=epochs, batch=64, rate=2e-3, decay=0.05, patience=1, seed=self.seed),
+            Recipe(epochs=epochs, batch=64, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
             (lambda: -shown.ndcg(network.places)) if shown else None,
             lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
         )
