@@ -13,7 +13,7 @@ from export.work import Origin
 from models.manifest import Manifest, Metric
 
 #: Figures where less is better; coverage and the like have a target instead.
-_LESS = ("log loss", "ECE", "pinball")
+_LESS = ("log loss", "ECE", "pinball", "days off")
 _TARGET = ("coverage",)
 
 

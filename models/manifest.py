@@ -12,11 +12,26 @@ import msgspec
 from msgspec import Meta
 
 #: The graph contract of each task: input and output names with their shapes (n rows; b customers; c candidates;
-#: p products that occur in the customers' sequences, each once, and the place of each element among them).
+#: p products that occur in the customers' sequences or rows, each once, and the place of each element among them).
+#: Reorder: `customer` and `item` are the row's customer among b, and its product among p. `next_days` is the mean
+#: number of days until the product is bought again, `active` the chance that its customer orders within 30 days.
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
-        {"features": "float32[n, features]"},
-        {"probability": "float32[n, 3]", "contributions": "float32[n, features]", "rank": "float32[n]"},
+        {
+            "features": "float32[n, features]",
+            "customer": "int64[n]",
+            "item": "int64[n]",
+            "words": "int64[p, 8]",
+            "place": "int64[b, 16]",
+            "age_days": "float32[b, 16]",
+        },
+        {
+            "probability": "float32[n, 3]",
+            "contributions": "float32[n, features]",
+            "rank": "float32[n]",
+            "next_days": "float32[n]",
+            "active": "float32[n]",
+        },
     ),
     "stockout": (
         {
@@ -55,7 +70,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 #: Inputs and outputs that a graph may lack: the engine does without them.
 OPTIONAL: dict[str, frozenset[str]] = {
-    "reorder": frozenset({"rank"}),
+    "reorder": frozenset({"customer", "item", "words", "place", "age_days", "rank", "next_days", "active"}),
     "stockout": frozenset(),
     "next_best_offer": frozenset(),
 }

@@ -13,7 +13,7 @@ from features.ids import IdCache
 from features.rows import STREAMS, rows_of
 from features.table import EntityTable
 from features.vectors.next_best_offer import offer_rows
-from features.vectors.reorder import reorder_rows
+from features.vectors.reorder import JOINED, join, reorder_rows
 from features.vectors.stockout import stockout_rows
 from stream.ownership import fresh_positions
 from stream.reference import Reference
@@ -32,7 +32,8 @@ def warm_up() -> None:
         table.fold(rows_of(stream, ["warm:up"], kind=[0], event_time_ms=[86_400_000], **ones))
     as_of = np.array([2 * 86_400_000], np.int64)
     customers, items = tables["customer"], tables["item"]
-    reorder_rows(customers, customers.slots_of(["warm:up"]), as_of)
+    rows = reorder_rows(customers, customers.slots_of(["warm:up"]), as_of)
+    join(rows.customer, rows.features, rows.features[:, : len(JOINED)])
     offer_rows(customers, customers.slots_of(["warm:up"]), as_of)
     stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
     reasons.warm_up()

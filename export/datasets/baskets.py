@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.datasets.next_best_offer import Products
+from export.datasets.upcoming import Upcoming
 from export.history import Level, Log, customer_levels
 from features.aggregations import Repertoire
 from features.discovery import discover
@@ -22,6 +24,9 @@ from features.vectors.reorder import READS, reorder_rows
 from features.view import View
 
 Arrays = dict[str, NDArray[Any]]
+
+#: Of arrays of rows, those that have no row each: of products, and of the moments that `group` tells.
+SHARED = ("products", "words", "recent", "recent_age_days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +116,17 @@ def rows_before(log: Log, baskets: Baskets, wanted: NDArray[np.bool_], views: Se
         views: what is folded; `wide_views` where None.
 
     Returns:
-        features float32 (n, 30); product, basket, as_of_ms int64 (n,); label bool (n,): the basket holds the product.
+        features float32 (n, 33); product, basket, group (the basket), as_of_ms int64 (n,); label bool (n,): the basket
+        holds the product; and `SHARED`: products uint64 (p,), words int16 (p, 8), recent int32 (b, 16) and
+        recent_age_days float32 (b, 16), what the basket's customer bought lately as `features.vectors.reorder` tells
+        it, -1 for none.
     """
     parts = []
     for level in customer_levels(log, wide_views(baskets) if views is None else views):
         basket = np.where(level.next_event >= 0, baskets.of_event[level.next_event], -1)
         keep = (basket >= 0) & wanted[basket]
         parts.append(_rows(level, baskets, keep, level.next_ms[keep], basket[keep]))
-    arrays = _joined(parts)
+    arrays = _joined(log, baskets, parts)
     return arrays | {"label": baskets.holds(arrays["basket"], arrays["product"])}
 
 
@@ -133,20 +141,34 @@ def rows_after(log: Log, baskets: Baskets, wanted: NDArray[np.bool_], views: Seq
         basket = baskets.of_event[level.event]
         keep = (basket >= 0) & wanted[basket]
         parts.append(_rows(level, baskets, keep, level.as_of_ms[keep], basket[keep]))
-    arrays = _joined(parts)
+    arrays = _joined(log, baskets, parts)
     return arrays | {"next_days": days_until(baskets, arrays)}
 
 
 def days_until(baskets: Baskets, rows: Arrays) -> NDArray[np.float64]:
     """Days from each row to the first later second in which its customer bought its product, infinite for never."""
-    bits, width = 32, len(baskets.products)
-    seconds = baskets.time_ms[baskets.line_basket] // 1000
+    width = len(baskets.products)
     bought = baskets.customer[baskets.line_basket] * width + baskets.line_product
-    index = np.append(np.sort((bought << bits) + seconds), np.int64(2**62))
-    pair = baskets.customer[rows["basket"]] * width + rows["product"]
-    now = rows["as_of_ms"] // 1000
-    found = index[np.searchsorted(index, (pair << bits) + now, side="right")]
-    return np.where(found >> bits == pair, (found - (pair << bits) - now) / 86_400, np.inf)
+    purchases = Upcoming(bought, baskets.time_ms[baskets.line_basket] // 1000)
+    return purchases.days(baskets.customer[rows["basket"]] * width + rows["product"], rows["as_of_ms"] // 1000)
+
+
+def taken(rows: Arrays, keep: NDArray[Any]) -> Arrays:
+    """Some of the rows, by mask or index; what has no row each stays."""
+    return {name: column if name in SHARED else column[keep] for name, column in rows.items()}
+
+
+def numbered(ids: NDArray[np.uint64], products: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Index of product ids into `products`, -1 for those that are not among them; int32 of the shape of `ids`."""
+    at = np.minimum(np.searchsorted(products, ids), len(products) - 1)
+    return np.where(products[at] == ids, at, -1).astype(np.int32)
+
+
+def words_of(log: Log, products: NDArray[np.uint64]) -> NDArray[np.int16]:
+    """Word ids of the names of products, (p, 8); zeros where the catalog has no such product."""
+    catalog = Products(log)
+    at = catalog.index(products)
+    return np.where(at[:, None] >= 0, catalog.words[at], 0).astype(np.int16)
 
 
 def _rows(level: Level, baskets: Baskets, keep: Any, as_of_ms: Any, basket: Any) -> Arrays:
@@ -156,9 +178,20 @@ def _rows(level: Level, baskets: Baskets, keep: Any, as_of_ms: Any, basket: Any)
         "features": rows.features,
         "product": np.searchsorted(baskets.products, rows.product),
         "basket": basket[of],
+        "group": basket[of],
         "as_of_ms": as_of_ms[of],
+        "asked": basket,
+        "recent": numbered(rows.recent, baskets.products),
+        "recent_age_days": rows.age_days,
     }
 
 
-def _joined(parts: list[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _joined(log: Log, baskets: Baskets, parts: list[Arrays]) -> Arrays:
+    """All rows; what is a customer's at a basket is found by the basket's number."""
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    asked = arrays.pop("asked")
+    for name, empty in (("recent", -1), ("recent_age_days", np.nan)):
+        of_all = np.full((len(baskets.customer), arrays[name].shape[1]), empty, arrays[name].dtype)
+        of_all[asked] = arrays[name]
+        arrays[name] = of_all
+    return arrays | {"products": baskets.products, "words": words_of(log, baskets.products)}

@@ -1,7 +1,8 @@
-"""What the shop as a whole says of a product, point in time: how popular it is, and whether others come back for it.
+"""What the shop as a whole says of a product, point in time: how popular it is, and whether customers come back for it.
 
-These are the joined features of the reorder vector. The live engine does not join views of products to those of
-customers yet, so they are unknown in its vectors; what they are worth is in the model card.
+These are the joined features of the reorder vector, as the engine joins them from its views of products: everything is
+as of the end of yesterday, the UTC day before that of the as-of time, so that what a row sees does not depend on which
+of two orders of one minute came first.
 """
 
 from __future__ import annotations
@@ -12,63 +13,75 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.datasets.baskets import Arrays, Baskets
-from features.vectors.reorder import FEATURES, JOINED
+from export.datasets.baskets import Arrays
+from export.history import Log
+from features.aggregations.base import DAY_MS
+from features.ids import hash64
+from features.rows import OrderKind
+from features.vectors.reorder import join
 
-_WINDOWS_DAYS = (7, 30, 90)
-_DAY_S = 86_400
-_BITS = 32
-#: Orders of a thousand that are added before shares are compared.
+_WINDOWS_DAYS = (7, 28, 84)
+#: Bits of a day within a search key.
+_BITS = 20
+#: Order lines of a thousand that are added before shares are compared.
 _SMALL = 2.0
-#: Of the prior: so many customers, of whom a fifth came back.
-_PRIOR, _PRIOR_SHARE = 10.0, 0.2
-_JOINED = [list(FEATURES).index(name) for name in JOINED]
-_ORDERS, _SINCE = (list(FEATURES).index(name) for name in ("product_orders", "product_days_since"))
 
 
 class Popularity:
-    """All purchases by product and time, to be asked as of any moment.
+    """All order lines by product and day, to be asked as of any moment.
 
     Args:
-        baskets: of the whole log; what is asked as of a moment sees only what was before it.
+        log: the event log; what is asked as of a moment sees only whole days before it.
+        products: ids in ascending order, uint64 of shape (p,); rows name a product by its index into them.
     """
 
-    def __init__(self, baskets: Baskets) -> None:
-        seconds = baskets.time_ms[baskets.line_basket] // 1000
-        product, owner = baskets.line_product, baskets.customer[baskets.line_basket]
-        self._orders = np.sort(baskets.time_ms // 1000)
-        self._bought = np.sort((product << _BITS) + seconds)
-        order = np.lexsort((seconds, product, owner))
-        pair = (owner * len(baskets.products) + product)[order]
-        first = np.r_[True, pair[1:] != pair[:-1]]
-        second = np.r_[False, first[:-1]] & ~first
-        when = ((product << _BITS) + seconds)[order]
-        self._first, self._second = np.sort(when[first]), np.sort(when[second])
+    def __init__(self, log: Log, products: NDArray[np.uint64]) -> None:
+        product, day, customer = _lines(log, products)
+        key = (product << _BITS) + day
+        self._days = np.sort(day)
+        self._lines = np.sort(key[product >= 0])
+        known = np.flatnonzero((product >= 0) & (customer != 0))
+        order = known[np.lexsort((key[known], customer[known]))]
+        bought = np.stack([customer[order], product[order].astype(np.uint64)])
+        first = np.r_[True, (np.diff(bought.astype(np.int64)) != 0).any(axis=0)][: len(order)]
+        self._customers = np.sort(key[order[first]])
 
     def columns(self, rows: Arrays) -> NDArray[np.float32]:
-        """The columns `JOINED` of the vector for rows of `export.datasets.baskets`, float32 of shape (n, 6)."""
-        product, now = rows["product"], rows["as_of_ms"] // 1000
-        shares = [self._share(product, now, days) for days in _WINDOWS_DAYS]
+        """The columns `JOINED` of the vector for rows with `product` and `as_of_ms`, float32 of shape (n, 6)."""
+        product, today = rows["product"], rows["as_of_ms"] // DAY_MS
+        shares = [self._share(product, today, days) for days in _WINDOWS_DAYS]
         trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
-        return np.column_stack([*shares, *trends, self._again(product, now, rows["features"])]).astype(np.float32)
+        return np.column_stack([*shares, *trends, self._again(product, today)]).astype(np.float32)
 
     def join(self, rows: Arrays) -> Arrays:
-        """The rows with their joined features known; in place."""
-        rows["features"][:, _JOINED] = self.columns(rows)
+        """The rows with their joined features known; in place. Those of a `group` are all there, side by side."""
+        join(rows["group"], rows["features"], self.columns(rows))
         return rows
 
-    def _share(self, product: NDArray[np.int64], now: NDArray[np.int64], days: int) -> Any:
-        since = np.maximum(now - days * _DAY_S, 0)
-        orders = np.searchsorted(self._orders, now) - np.searchsorted(self._orders, since)
-        key = product << _BITS
-        held = np.searchsorted(self._bought, key + now) - np.searchsorted(self._bought, key + since)
-        return 1000.0 * held / np.maximum(orders, 1)
+    def _share(self, product: NDArray[np.int64], today: NDArray[np.int64], days: int) -> Any:
+        since = np.maximum(today - days, 0)
+        lines = np.searchsorted(self._days, today) - np.searchsorted(self._days, since)
+        return 1000.0 * _between(self._lines, product, since, today) / np.maximum(lines, 1)
 
-    def _again(self, product: NDArray[np.int64], now: NDArray[np.int64], features: NDArray[np.float32]) -> Any:
-        """The customer of the row is left out: what it did is no news."""
-        times, today = features[:, _ORDERS], features[:, _SINCE] == 0
-        key = product << _BITS
-        before = times - today
-        once = np.searchsorted(self._first, key + now) - np.searchsorted(self._first, key) - (before >= 1)
-        twice = np.searchsorted(self._second, key + now) - np.searchsorted(self._second, key) - (before >= 2)
-        return 100.0 * (twice + _PRIOR * _PRIOR_SHARE) / (once + _PRIOR)
+    def _again(self, product: NDArray[np.int64], today: NDArray[np.int64]) -> Any:
+        """Order lines a customer; unknown before the first one."""
+        lines = _between(self._lines, product, 0, today)
+        customers = _between(self._customers, product, 0, today)
+        return np.where(customers > 0, lines / np.maximum(customers, 1), np.nan)
+
+
+def _between(keys: NDArray[np.int64], product: NDArray[np.int64], since: Any, until: Any) -> NDArray[np.int64]:
+    """How many of the keys of each product are of the days from `since` until before `until`."""
+    low = product << _BITS
+    return np.asarray(np.searchsorted(keys, low + until) - np.searchsorted(keys, low + since))
+
+
+def _lines(log: Log, products: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+    """Product (-1: none of `products`), day and customer's id (0: not known) of each line that anybody ordered."""
+    demand = log.history.demand
+    placed = np.flatnonzero(demand.columns["kind"] == OrderKind.PLACED)
+    items = {item: hash64(item.split(":", 1)[1]) for item in dict.fromkeys(demand.entities)}
+    ids = np.array([items[demand.entities[i]] for i in placed.tolist()], np.uint64)
+    at = np.minimum(np.searchsorted(products, ids), len(products) - 1)
+    product = np.where(products[at] == ids, at, -1)
+    return product, demand.columns["event_time_ms"][placed] // DAY_MS, demand.columns["customer"][placed]

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse  # type: ignore[import-untyped]  # it ships no types
 
 from export.datasets.baskets import Arrays, Baskets
+from export.evaluations.protocols import last_baskets
+from export.evaluations.weighted import rankings
 
 _CHUNK = 512
+#: Baskets that settings are tried on.
+_TRIED = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +39,33 @@ class Settings:
     neighbours: int = 100
 
 
+#: What `tuned` tries.
+GRID = [
+    Settings(within=within, between=between, own=own, neighbours=neighbours)
+    for within, between in ((0.9, 0.7), (1.0, 0.9), (0.8, 0.5))
+    for own in (0.7, 0.9)
+    for neighbours in (100, 300)
+]
+
+
 def tifuknn(
-    baskets: Baskets, wanted: NDArray[np.int64], from_ms: int, most: int, settings: Settings | None = None
+    baskets: Baskets, wanted: NDArray[np.int64], known: NDArray[np.bool_], most: int, settings: Settings
 ) -> Arrays:
     """The products with the highest scores at wanted baskets, from what was strictly before each.
 
     Args:
         baskets: of the log.
         wanted: baskets, int64 of shape (m,).
-        from_ms: neighbours are the customers as they were then.
+        known: the baskets that neighbours are made of, bool of shape (b,).
         most: products a basket.
-        settings: as tuned on Online Retail before the test period, where None.
+        settings: see `tuned`.
 
     Returns:
         basket, product int64 (m * most,); score float64 (m * most,).
     """
-    how = settings or Settings()
-    known = np.flatnonzero(baskets.time_ms < from_ms)
-    owners, first = np.unique(baskets.customer[known], return_inverse=True)
-    by_owner = np.split(known[np.argsort(first, kind="stable")], np.cumsum(np.bincount(first))[:-1])
+    how, before = settings, np.flatnonzero(known)
+    owners, first = np.unique(baskets.customer[before], return_inverse=True)
+    by_owner = np.split(before[np.argsort(first, kind="stable")], np.cumsum(np.bincount(first))[:-1])
     others = _vectors(baskets, by_owner, how)
     mine = _vectors(baskets, [_past(baskets, at) for at in wanted.tolist()], how)
     best, scores = [], []
@@ -69,6 +81,29 @@ def tifuknn(
         "product": shown.ravel(),
         "score": np.concatenate(scores).ravel(),
     }
+
+
+def tuned(baskets: Baskets, known: NDArray[np.bool_], most: int, seed: int) -> Settings:
+    """The settings that find most of the last known basket of some customers, from a small grid.
+
+    Args:
+        baskets: of the log.
+        known: those that may be looked at, bool of shape (b,).
+        most: products a basket.
+        seed: of which customers.
+    """
+    held_out = last_baskets(baskets, known)
+    wanted = np.flatnonzero(held_out.asked)
+    if len(wanted) > _TRIED:
+        wanted = np.sort(np.random.default_rng(seed).choice(wanted, _TRIED, replace=False))
+
+    def found(settings: Settings) -> float:
+        rows = tifuknn(baskets, wanted, held_out.known, most, settings)
+        held = baskets.holds(rows["basket"], rows["product"])
+        _, gains = rankings(rows["basket"], held, rows["score"], baskets.size, most)
+        return float(gains[:, 0].sum())  # NDCG
+
+    return max(GRID, key=found) if len(wanted) else GRID[0]
 
 
 def _past(baskets: Baskets, at: int) -> NDArray[np.int64]:

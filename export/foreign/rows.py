@@ -33,7 +33,7 @@ class GoldenRows:
             raise UsageError(f"there is no released {told.name} in {released or _SHIPPED} whose rows could be taken")
         with np.load(found[-1]) as file:
             self._rows = {name.removeprefix("in."): file[name] for name in file.files if name.startswith("in.")}
-        self._kinds = TASKS[told.task][0]
+        self._kinds = {name: kind for name, kind in TASKS[told.task][0].items() if name in self._rows}
 
     def __call__(self, rows: int, seed: int) -> Arrays:
         """So many of them, drawn with replacement, each value moved a little; what is shared stays."""

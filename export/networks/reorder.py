@@ -9,19 +9,59 @@ import torch.nn.functional as F
 from torch import nn
 
 from export.networks.preprocess import Standardise
+from export.networks.sequence import Sequence
 from export.networks.weighed import Members, Weighed
 from features.vectors.reorder import FEATURES
 
 #: Bought again within so many days, in the order of the output's columns.
 HORIZONS_DAYS = (7, 14, 30)
+#: Within so many days a customer that is active orders again.
+ACTIVE_DAYS = 30
+#: The next date is at most so many days away.
+MOST_DAYS = 365.0
+#: A hazard a day below this is taken for it: what follows of it is beyond the most days.
+_LEAST = 1e-3
+#: Embeddings of words, and what `Sequence` makes of them.
+_WORD = 8
+_BESIDE = 3 * _WORD
+_CUSTOMER = [i for i, name in enumerate(FEATURES) if name.startswith(("customer_", "repertoire_"))]
+
+
+class Sequenced(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A network of the features, and of what the customer bought lately."""
+
+    def __init__(self, net: nn.Module, drop: float) -> None:
+        super().__init__()
+        self.sequence, self.net = Sequence(_WORD, drop), net
+
+    def forward(self, inputs: Any, *sequences: Any) -> Any:
+        """See `Sequence` and the network."""
+        return self.net(inputs, self.sequence(*sequences))
+
+
+class Active(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """What is known of the customer (n, 2 · width) to the log-odds that it orders again, (n,)."""
+
+    columns: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = _CUSTOMER + [i + len(FEATURES) for i in _CUSTOMER]
+        self.register_buffer("columns", torch.tensor(columns))
+        self.net = nn.Sequential(nn.Linear(len(columns), 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 1))
+
+    def forward(self, inputs: Any) -> Any:
+        """See the class."""
+        return self.net(inputs[:, self.columns]).squeeze(1)
 
 
 class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Features (n, 30) to probability (n, 3), contributions (n, 30) and rank (n,).
+    """The task's inputs to probability (n, 3), contributions (n, 33), rank, next_days and active (n,).
 
     Calibration (`scale`, `shift`, `steps`) is a part of the graph. `sum(contributions) + baseline` is the log-odds of
     the 30-day probability; contributions are 0 on average over the training rows. The rank is trained on whole baskets:
-    of two products of a customer, the one with the higher rank is more likely in the next one.
+    of two products of a customer, the one with the higher rank is more likely in the next one. The four parts share no
+    weights.
     """
 
     centre: Any
@@ -31,18 +71,20 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def __init__(self) -> None:
         super().__init__()
-        self.inputs = Standardise(len(FEATURES))
-        self.net = Weighed(len(FEATURES), hidden=(96, 64), others=len(HORIZONS_DAYS) - 1, drop=0.2)
-        self.places = Members(2 * len(FEATURES), hidden=(48, 24), members=4, drop=0.15)
-        self.register_buffer("centre", torch.zeros(len(FEATURES)))
+        width = len(FEATURES)
+        self.inputs = Standardise(width)
+        self.chances = Sequenced(Weighed(width, (80, 48), len(HORIZONS_DAYS) - 1, 0.2, _BESIDE), drop=0.3)
+        self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(32, 24), members=4, drop=0.15), drop=0.3)
+        self.active = Active()
+        self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(1))
         self.register_buffer("shift", torch.zeros(1))
         self.register_buffer("steps", torch.ones(len(HORIZONS_DAYS) - 1))
 
-    def raw(self, inputs: Any) -> tuple[Any, Any]:
+    def raw(self, inputs: Any, *sequences: Any) -> tuple[Any, Any]:
         """Uncalibrated log-odds of the longest horizon (n,), and the positive steps down to the shorter (n, 2)."""
-        terms, steps = self.net(inputs)
-        return terms.sum(dim=1) + self.net.bias, F.softplus(steps)
+        terms, steps = self.chances(inputs, *sequences)
+        return terms.sum(dim=1) + self.chances.net.bias, F.softplus(steps)
 
     def logits(self, longest: Any, steps: Any) -> Any:
         """Calibrated log-odds (n, 3), not decreasing from left to right."""
@@ -53,12 +95,33 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     @property
     def baseline(self) -> float:
         """Log-odds of the 30-day probability where every contribution is 0."""
-        return float((self.scale * (self.net.bias + self.centre.sum()) + self.shift).detach())
+        return float((self.scale * (self.chances.net.bias + self.centre.sum()) + self.shift).detach())
 
-    def forward(self, features: Any) -> tuple[Any, Any, Any]:
+    def forward(
+        self, features: Any, customer: Any, item: Any, words: Any, place: Any, age_days: Any
+    ) -> tuple[Any, ...]:
         """The graph: see `models.manifest.TASKS`."""
-        inputs = self.inputs(features)
-        terms, steps = self.net(inputs)
-        logits = self.logits(terms.sum(dim=1) + self.net.bias, F.softplus(steps))
-        contributions = self.scale * (terms - self.centre)
-        return torch.sigmoid(logits), contributions, self.places(inputs).mean(dim=0)
+        inputs, sequences = self.inputs(features), (customer, item, words, place, age_days)
+        terms, steps = self.chances(inputs, *sequences)
+        logits = self.logits(terms.sum(dim=1) + self.chances.net.bias, F.softplus(steps))
+        chance = torch.sigmoid(logits)
+        rank = self.places(inputs, *sequences).mean(dim=0)
+        return chance, self.scale * (terms - self.centre), rank, days_until(chance), torch.sigmoid(self.active(inputs))
+
+
+def days_until(chance: Any) -> Any:
+    """The mean days until a product is bought again, from its chances within 7, 14 and 30 days, (n, 3) to (n,).
+
+    Between two horizons the hazard is taken to be constant, and after the last to go on; at most a year.
+
+    >>> round(float(days_until(torch.tensor([[1 - 0.5**0.5, 0.5, 1 - 0.5 ** (30 / 14)]]))), 2)
+    20.2
+    """
+    left = 1.0 - chance.clamp(0.0, 1.0 - 1e-6)
+    left = torch.cat([torch.ones_like(left[:, :1]), left], dim=1)
+    total = torch.zeros_like(chance[:, 0])
+    rate = total
+    for i, (begin, end) in enumerate(zip((0, *HORIZONS_DAYS[:-1]), HORIZONS_DAYS, strict=True)):
+        rate = torch.log(left[:, i] / left[:, i + 1]).clamp_min(_LEAST * (end - begin)) / (end - begin)
+        total = total + left[:, i] * (1.0 - torch.exp(-rate * (end - begin))) / rate
+    return (total + left[:, -1] / rate).clamp_max(MOST_DAYS)

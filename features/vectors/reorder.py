@@ -1,4 +1,4 @@
-"""Reorder vectors: a row a product of the customer's repertoire."""
+"""Reorder vectors: a row a product of the customer's repertoire; and beside them, what each customer bought lately."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ READS = (
     "customer_orders.gap",
     "customer_orders.recent_orders",
     "customer_repertoire.repertoire",
+    "customer_repertoire.purchases",
 )
 
 #: Numeric features in column order, with what each means.
@@ -47,17 +48,27 @@ FEATURES: dict[str, str] = {
     "repertoire_products": "products that are held of the customer",
     "repertoire_basket": "products an order, of those that are held",
     "repertoire_again": "percent of the purchases of products that are held that were not the first of theirs",
-    "shop_orders_7d": "orders of the shop with this product, of a thousand orders, over 7 days",
-    "shop_orders_30d": "orders of the shop with this product, of a thousand orders, over 30 days",
-    "shop_orders_90d": "orders of the shop with this product, of a thousand orders, over 90 days",
-    "shop_trend_30d": "logarithm of its orders over 7 days over those of 30, both of a thousand, plus 2",
-    "shop_trend_90d": "logarithm of its orders over 30 days over those of 90, both of a thousand, plus 2",
-    "shop_again": "percent of the other customers with this product who bought it again",
+    "product_place_orders": "place among the customer's products by orders with them, decayed ones where equal",
+    "product_place_shop_7d": "place among the customer's products by their lines in the shop over 7 days",
+    "product_place_shop_28d": "place among the customer's products by their lines in the shop over 28 days",
+    "shop_lines_7d": "order lines of this product, of a thousand of the shop, over the 7 days before today",
+    "shop_lines_28d": "order lines of this product, of a thousand of the shop, over the 28 days before today",
+    "shop_lines_84d": "order lines of this product, of a thousand of the shop, over the 84 days before today",
+    "shop_trend_28d": "logarithm of its lines over 7 days over those of 28, both of a thousand, plus 2",
+    "shop_trend_84d": "logarithm of its lines over 28 days over those of 84, both of a thousand, plus 2",
+    "shop_again": "order lines of this product a customer who ever bought it, until the end of yesterday",
 }
 
-#: Joined features: of the product, whoever bought it. The live engine joins no views of products yet, so `reorder_rows`
-#: leaves them unknown; training and evaluation fill them in (`export/datasets/popularity.py`).
+#: Joined features: of the product, whoever bought it. `reorder_rows` leaves them unknown; who knows them puts them in
+#: with `join`, as training and evaluation do (`export/datasets/popularity.py`).
 JOINED = tuple(name for name in FEATURES if name.startswith("shop_"))
+_JOINED = [list(FEATURES).index(name) for name in JOINED]
+#: Columns that are the place of others among a customer's products, as pairs of columns.
+_PLACES = tuple(
+    (list(FEATURES).index(f"shop_lines_{days}d"), list(FEATURES).index(f"product_place_shop_{days}d"))
+    for days in (7, 28)
+)
+_UNKNOWN = np.array([*_JOINED, *(place for _, place in _PLACES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +78,17 @@ class ReorderRows:
     Args:
         customer: index into the slots that were asked for, int64 of shape (n,).
         product: product ids, uint64 of shape (n,).
-        features: float32 of shape (n, 30), columns as `FEATURES`; NaN is unknown.
+        features: float32 of shape (n, 33), columns as `FEATURES`; NaN is unknown.
+        recent: the latest purchases of each customer that was asked for, newest first: product ids, uint64 of shape
+            (c, 16), 0 where there is none.
+        age_days: of those, float32 of shape (c, 16), NaN where there is none.
     """
 
     customer: NDArray[np.int64]
     product: NDArray[np.uint64]
     features: NDArray[np.float32]
+    recent: NDArray[np.uint64]
+    age_days: NDArray[np.float32]
 
 
 @kernel
@@ -85,24 +101,43 @@ def _popcount(bits: Any) -> int:
 
 
 @kernel
-def _compare(out: Any, begin: int, end: int, orders: Any) -> None:
+def _compare(out: Any, begin: int, end: int, orders: Any, unknown: Any) -> None:
     """What a product is among those of its customer, rows `begin` to `end`, by the weights as they are told."""
     weights, bought = 0.0, 0.0
     for row in range(begin, end):
         weights += out[row, 5]
         bought += out[row, 0]
     for row in range(begin, end):
-        stronger = 0
+        stronger, oftener = 0, 0
         for other in range(begin, end):
             if out[other, 5] > out[row, 5]:
                 stronger += 1
+            if out[other, 0] > out[row, 0] or (out[other, 0] == out[row, 0] and out[other, 5] > out[row, 5]):
+                oftener += 1
         out[row, 19] = stronger + 1
+        out[row, 24] = oftener + 1
         out[row, 20] = 100.0 * out[row, 5] / max(weights, 1e-30)
         out[row, 21] = end - begin
         out[row, 22] = bought / max(orders, 1)
         out[row, 23] = 100.0 * (bought - (end - begin)) / bought
-        for c in range(24, out.shape[1]):
+        for c in unknown:
             out[row, c] = np.nan
+
+
+@kernel
+def _place(customer: Any, out: Any, of: int, into: int) -> None:
+    """The place of each row's column `of` among the rows of its customer, 1 for the largest; NaN where unknown."""
+    begin = 0
+    for end in range(1, out.shape[0] + 1):
+        if end < out.shape[0] and customer[end] == customer[begin]:
+            continue
+        for row in range(begin, end):
+            larger = 0
+            for other in range(begin, end):
+                if out[other, of] > out[row, of]:
+                    larger += 1
+            out[row, into] = larger + 1 if out[row, of] == out[row, of] else np.nan
+        begin = end
 
 
 @kernel
@@ -121,6 +156,7 @@ def _assemble(
     basket: Any,
     customer: Any,
     half_life_days: float,
+    unknown: Any,
     out_customer: Any,
     out_product: Any,
     out: Any,
@@ -157,7 +193,7 @@ def _assemble(
             for c in range(customer.shape[1]):
                 out[row, 11 + c] = customer[i, c]
             row += 1
-        _compare(out, begin, row, total)
+        _compare(out, begin, row, total, unknown)
     return row
 
 
@@ -181,6 +217,8 @@ def _customer_columns(customers: EntityTable, slots: Slots, as_of_ms: Times) -> 
 def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> ReorderRows:
     """Assembles the rows of the customers at `slots` as of event times `as_of_ms` (both of shape (c,))."""
     columns = _customer_columns(customers, slots, as_of_ms)
+    purchases, held, at = customers.part("customer_repertoire", "purchases", slots, as_of_ms)
+    recent, age_days = purchases.sequence(held, at, as_of_ms)
     repertoire, state, slots = customers.part("customer_repertoire", "repertoire", slots, as_of_ms)
     most = len(slots) * repertoire.size
     out_customer = np.empty(most, np.int64)
@@ -201,8 +239,22 @@ def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> Reord
         state["basket"],
         columns,
         repertoire.half_life_days,
+        _UNKNOWN,
         out_customer,
         out_product,
         out,
     )
-    return ReorderRows(out_customer[:n], out_product[:n], out[:n])
+    return ReorderRows(out_customer[:n], out_product[:n], out[:n], recent, age_days.astype(np.float32))
+
+
+def join(customer: NDArray[np.int64], features: NDArray[np.float32], joined: NDArray[np.float32]) -> None:
+    """Puts joined features into rows, with what follows of them; in place.
+
+    Args:
+        customer: of each row, equal ones side by side, int64 of shape (n,).
+        features: of the rows, float32 of shape (n, 33).
+        joined: the columns `JOINED`, float32 of shape (n, 6); NaN is unknown.
+    """
+    features[:, _JOINED] = joined
+    for of, into in _PLACES:
+        _place(customer, features, of, into)

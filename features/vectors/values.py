@@ -44,7 +44,8 @@ def values_of(rows: Any, i: int) -> Values:
 def _reorder(rows: reorder.ReorderRows, i: int) -> Values:
     low, high = np.searchsorted(rows.customer, [i, i + 1])
     names = tuple(reorder.FEATURES)
-    return {"product": _ids(rows.product[low:high]), **_by_name(names, rows.features[low:high])}
+    out: Values = {"product": _ids(rows.product[low:high]), **_by_name(names, rows.features[low:high])}
+    return out | {"bought_product": _ids(rows.recent[i]), "bought_age_days": _numbers(rows.age_days[i])}
 
 
 @values_of.register

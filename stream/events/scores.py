@@ -39,14 +39,22 @@ class _Score(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=Fal
     source: Annotated[list[SourceOffset], Meta(min_length=1)]
 
 
+#: What a customer is to the shop: see `stream.scorers.segments`.
+Segment = Literal["new", "loyal", "at_risk", "lost"]
+
+
 class ReorderProduct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How likely one product is bought again within 7, 14 and 30 days."""
+    """How likely one product is bought again within 7, 14 and 30 days, and when."""
 
     sku: Id
     name: str | None
     p_7d: Probability
     p_14d: Probability
     p_30d: Probability
+    next_days: Annotated[
+        QuantityOrZero | None,
+        Meta(description="mean days from as_of_ms until it is bought again; null: the model tells none"),
+    ] = None
     reasons: list[Reason]
 
 
@@ -55,6 +63,12 @@ class ReorderScores(_Score, frozen=True, kw_only=True, tag="reorder_scores"):
 
     customer_id: Id
     products: list[ReorderProduct]
+    p_active_30d: Annotated[
+        Probability | None, Meta(description="the customer orders anything within 30 days; null: the model tells none")
+    ] = None
+    segment: Annotated[
+        Segment | None, Meta(description="by p_active_30d and the number of orders; null: not known")
+    ] = None
     reasons: Annotated[list[Reason], Meta(description="of the first product")]
 
 

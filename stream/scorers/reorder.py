@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,26 @@ from numpy.typing import NDArray
 from features.table import EntityTable
 from features.vectors.reorder import FEATURES, ReorderRows, reorder_rows
 from stream.events import ReorderProduct, ReorderScores
+from stream.events.scores import Segment
 from stream.scorers.base import Names, Scored, Scorer, Touched
+from stream.scorers.segments import segment
 from stream.topology import REORDER_SCORES
 
 _NAMES = np.array(list(FEATURES), object)
+_ORDERS = list(FEATURES).index("customer_orders")
+#: Inputs of the graph that are not a row each.
+_SHARED = frozenset({"words", "place", "age_days"})
+
+
+class _Told(NamedTuple):
+    """What a customer's score tells."""
+
+    products: list[ReorderProduct]
+    active: float | None
+    segment: Segment | None
+
+
+_NOTHING = _Told([], None, None)
 
 
 @dataclass(frozen=True)
@@ -28,35 +44,57 @@ class ReorderScorer(Scorer):
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], ReorderRows]:
         """A `ReorderScores` record a customer."""
         rows = reorder_rows(table, touched.slots, touched.as_of_ms)
-        lists = self._lists(rows, len(touched.keys))
+        found = self._told(rows, len(touched.keys))
         name, version = self.model.manifest.name, self.model.manifest.version
         out = []
-        for origin, products in zip(self.origins(table, touched), lists, strict=True):
-            shown = products or self._popular()
+        for origin, told in zip(self.origins(table, touched), found, strict=True):
+            shown = told.products or self._popular()
             record = ReorderScores(
                 model=name,
                 version=version,
                 as_of_ms=origin.as_of_ms,
-                fallback=None if products else "popularity",
+                fallback=None if told.products else "popularity",
                 feature_time_ms=origin.feature_time_ms,
                 source=origin.source,
                 customer_id=origin.key,
                 products=shown,
+                p_active_30d=told.active,
+                segment=told.segment,
                 reasons=shown[0].reasons if shown else [],
             )
             out.append(Scored(origin.key, record))
         return out, rows
 
-    def _lists(self, rows: ReorderRows, customers: int) -> list[list[ReorderProduct]]:
-        """The best products of each customer; none where there is no repertoire."""
+    def _told(self, rows: ReorderRows, customers: int) -> list[_Told]:
+        """The best products of each customer, and whether it comes back; nothing where there is no repertoire."""
         if len(rows.customer) == 0:
-            return [[] for _ in range(customers)]
-        outputs = self.model.session.run({"features": rows.features}, len(rows.customer))
-        probability = outputs["probability"]
-        best = self._best(rows.customer, outputs.get("rank", probability[:, -1]))
-        products = self._products(rows, best, probability[best], outputs["contributions"][best])
+            return [_NOTHING] * customers
+        outputs = self._outputs(rows)
+        best = self._best(rows.customer, outputs.get("rank", outputs["probability"][:, -1]))
+        products = self._products(rows, best, {name: values[best] for name, values in outputs.items()})
         bounds = np.searchsorted(rows.customer[best], np.arange(customers + 1)).tolist()
-        return [products[begin:end] for begin, end in itertools.pairwise(bounds)]
+        lists = [products[begin:end] for begin, end in itertools.pairwise(bounds)]
+        if "active" not in outputs:
+            return [_Told(shown, None, None) for shown in lists]
+        first = best[np.minimum(bounds[:-1], len(best) - 1)]
+        orders, active = rows.features[first, _ORDERS].tolist(), outputs["active"][first].tolist()
+        return [
+            _Told(shown, p, segment(n, p)) if shown else _NOTHING
+            for shown, n, p in zip(lists, orders, active, strict=True)
+        ]
+
+    def _outputs(self, rows: ReorderRows) -> dict[str, NDArray[Any]]:
+        """What the model gives for all rows; each product that occurs is looked up once."""
+        words, place = self.reference.names(np.concatenate([rows.product, rows.recent.ravel()]))
+        feeds: dict[str, NDArray[Any]] = {
+            "features": rows.features,
+            "customer": rows.customer,
+            "item": place[: len(rows.product)],
+            "words": words,
+            "place": place[len(rows.product) :].reshape(rows.recent.shape),
+            "age_days": rows.age_days,
+        }
+        return self.model.session.run(feeds, len(rows.customer), shared=_SHARED)
 
     def _best(self, customer: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.intp]:
         """Rows grouped by customer as they were, best first, as many as a list may have; equal ones in their order."""
@@ -65,14 +103,17 @@ class ReorderScorer(Scorer):
         return np.asarray(order[rank < self.settings.reorder_products])
 
     def _products(
-        self, rows: ReorderRows, best: NDArray[np.intp], probability: NDArray[Any], contributions: NDArray[Any]
+        self, rows: ReorderRows, best: NDArray[np.intp], outputs: dict[str, NDArray[Any]]
     ) -> list[ReorderProduct]:
+        """The products of the rows `best`, with the outputs of those rows."""
         names = Names(self.reference)
-        reasons = self.reasons(_NAMES, rows.features[best], contributions)
+        reasons = self.reasons(_NAMES, rows.features[best], outputs["contributions"])
+        chances = outputs["probability"].tolist()
+        days = outputs["next_days"].tolist() if "next_days" in outputs else [None] * len(best)
         return [
-            ReorderProduct(sku=sku, name=name, p_7d=p_7d, p_14d=p_14d, p_30d=p_30d, reasons=because)
-            for (sku, name), (p_7d, p_14d, p_30d), because in zip(
-                map(names.__getitem__, rows.product[best].tolist()), probability.tolist(), reasons, strict=True
+            ReorderProduct(sku=sku, name=name, p_7d=p_7d, p_14d=p_14d, p_30d=p_30d, next_days=when, reasons=because)
+            for (sku, name), (p_7d, p_14d, p_30d), when, because in zip(
+                map(names.__getitem__, rows.product[best].tolist()), chances, days, reasons, strict=True
             )
         ]
 

@@ -104,6 +104,7 @@ def reorder_oracle(orders: Sequence[Event], lines: Sequence[Event], as_of_ms: in
 def compared(products: dict[int, dict[str, float]], weights: Sequence[float]) -> None:
     """Adds what each product is among those of its customer; by the weights that were found, since ties matter."""
     bought, held_ = sum(f["product_orders"] for f in products.values()), len(products)
+    oftenest = [(f["product_orders"], weight) for f, weight in zip(products.values(), weights, strict=True)]
     for mine, features in zip(weights, products.values(), strict=True):
         orders = features["product_orders"] / features["product_share"]
         features |= {
@@ -112,6 +113,9 @@ def compared(products: dict[int, dict[str, float]], weights: Sequence[float]) ->
             "repertoire_products": held_,
             "repertoire_basket": bought / orders,
             "repertoire_again": 100 * (bought - held_) / bought,
+            "product_place_orders": 1 + sum(other > (features["product_orders"], mine) for other in oftenest),
+            "product_place_shop_7d": math.nan,
+            "product_place_shop_28d": math.nan,
             **dict.fromkeys(reorder.JOINED, math.nan),
         }
 
@@ -134,6 +138,30 @@ def test_reorder_rows(orders: list[Event], lines: list[Event], days: int) -> Non
                 np.testing.assert_allclose(value, features[name], rtol=1e-5, atol=1e-6, equal_nan=True, err_msg=name)
             row += 1
     assert row == len(found.features) == len(found.product) == len(found.customer)
+
+
+def test_reorder_rows_tell_the_latest_purchases_of_who_was_asked_for() -> None:
+    lines = [
+        Event(0, START_MS + day * DAY_MS, customer, {"product": product})
+        for day, (customer, product) in enumerate([("a", 5), ("b", 6), ("a", 7), ("a", 5)])
+    ]
+    customers = table("customer", ["a", "b"], orders=[], order_lines=lines)
+    found = reorder.reorder_rows(customers, customers.slots_of(["b", "a"]), np.full(2, START_MS + 4 * DAY_MS))
+    assert found.recent.shape == found.age_days.shape == (2, 16)
+    assert [row[row > 0].tolist() for row in found.recent] == [[6], [5, 7, 5]]
+    assert [row[row == row].tolist() for row in found.age_days] == [[3], [1, 2, 4]]
+
+
+def test_joined_features_are_put_in_with_their_places_among_the_customers_products() -> None:
+    features = np.full((5, len(reorder.FEATURES)), np.nan, np.float32)
+    joined = np.arange(30, dtype=np.float32).reshape(5, 6)
+    joined[1, :2], joined[3, 0], joined[4, 1] = joined[2, :2], np.nan, 0.0
+    reorder.join(np.array([0, 0, 0, 2, 2]), features, joined)
+    found = dict(zip(reorder.FEATURES, features.T.tolist(), strict=True))
+    for name, column in zip(reorder.JOINED, joined.T, strict=True):
+        np.testing.assert_array_equal(found[name], column)
+    assert found["product_place_shop_7d"] == [3, 1, 1, pytest.approx(math.nan, nan_ok=True), 1]
+    assert found["product_place_shop_28d"] == [3, 1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("baskets", [4, 5, 9, 10, 15, 16, 63, 64, 65, 128])
@@ -277,7 +305,7 @@ def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> 
 def test_no_entities_give_no_rows() -> None:
     customers, items = table("customer", []), table("item", [])
     none, never = np.empty(0, np.int64), np.empty(0, np.int64)
-    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 30)
+    assert reorder.reorder_rows(customers, none, never).features.shape == (0, 33)
     assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
     assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 15)
 

@@ -193,6 +193,8 @@ def reorder_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDAr
         "probability": np.concatenate([p / 3, p / 2, p], axis=1),
         "contributions": np.nan_to_num(features),
         "rank": p[:, 0],
+        "next_days": 10 / features[:, 0],
+        "active": np.full(len(p), 0.2, np.float32),
     }
 
 

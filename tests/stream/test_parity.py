@@ -249,7 +249,8 @@ def test_logged_floats_survive_json() -> None:
 
     odd = np.random.default_rng(3).standard_normal((5, len(FEATURES))).astype(np.float32) * np.float32(1e-30)
     odd[0, 0] = np.nan
-    values = values_of(ReorderRows(np.zeros(5, np.int64), np.arange(5, dtype=np.uint64), odd), 0)
+    recent, ages = np.zeros((1, 16), np.uint64), np.full((1, 16), np.nan, np.float32)
+    values = values_of(ReorderRows(np.zeros(5, np.int64), np.arange(5, dtype=np.uint64), odd, recent, ages), 0)
     again = json.loads(msgspec.json.encode(values))
     assert compare(again["product_orders"], values["product_orders"]) == ["match"] * 5
     assert np.float32(again["product_share"][1]) == odd[1, 1]

@@ -124,13 +124,14 @@ def test_no_reasons_are_told_where_none_are_wanted() -> None:
 # --- reorder ----------------------------------------------------------------------------------------------------------
 
 
-def three_orders() -> Desk:
+def three_orders(*more: Message) -> Desk:
     """Customer 1 ordered C once, B twice, A three times; customer 2 has looked at things only."""
     return Desk(
         message("orders", "1", order("1", [line("C"), line("B"), line("A")], at=T0)),
         message("orders", "1", order("1", [line("A"), line("B")], at=T0 + DAY_MS), 1),
         message("orders", "1", order("1", [line("A")], at=T0 + 2 * DAY_MS), 2),
         message("clicks", "2", click("2")),
+        *more,
     )
 
 
@@ -141,6 +142,8 @@ def test_products_are_told_as_the_model_ranks_them() -> None:
     assert [(p.sku, p.name) for p in record.products] == [("A", "Red bowl"), ("B", None), ("C", None)]
     best = record.products[0]
     assert (best.p_7d, best.p_14d, best.p_30d) == pytest.approx((0.25, 0.375, 0.75))
+    assert [p.next_days for p in record.products] == pytest.approx([10 / 3, 5, 10])
+    assert (record.p_active_30d, record.segment) == (pytest.approx(0.2), "at_risk")
     assert record.fallback is None
     assert record.reasons == best.reasons
     assert len(best.reasons) == 3
@@ -154,6 +157,30 @@ def test_a_rank_need_not_follow_the_chance() -> None:
 
     (record,), _ = three_orders().score(ReorderScorer, reversed_, ["1"], reorder_products=2)
     assert [p.sku for p in record.products] == ["C", "B"]
+
+
+def test_a_model_need_not_tell_when_and_whether() -> None:
+    def plain(feeds: Any, n: int) -> Any:
+        outputs = reorder_outputs(feeds, n)
+        return {name: outputs[name] for name in ("probability", "contributions")}
+
+    (record,), _ = three_orders().score(ReorderScorer, plain, ["1"])
+    assert [(p.sku, p.next_days) for p in record.products] == [("A", None), ("B", None), ("C", None)]
+    assert (record.p_active_30d, record.segment) == (None, None)
+
+
+def test_the_model_is_fed_what_each_customer_bought_lately() -> None:
+    desk = three_orders(message("orders", "3", order("3", [line("B")], at=T0), 3))
+    desk.reference.put_product(Product(sku="A", name="Red bowl", unit_price=1.0))
+    _, feeds = desk.score(ReorderScorer, reorder_outputs, ["3", "1"])
+    assert feeds["customer"].tolist() == [0, 1, 1, 1]
+    assert feeds["place"].shape == feeds["age_days"].shape == (2, 16)
+    ages = feeds["age_days"][1]
+    assert ages[:6].tolist() == [0, 1, 1, 2, 2, 2]
+    assert np.isnan(ages[6:]).all()
+    named = feeds["words"][feeds["place"][1]].any(axis=1)
+    assert named[:6].tolist() == [True, False, True, True, False, False]
+    assert feeds["words"][feeds["item"]].any(axis=1).sum() == 1
 
 
 def test_the_list_is_as_long_as_settings_say() -> None:

@@ -15,7 +15,7 @@ from export.errors import UsageError
 from export.evaluations import reorder
 from export.history import Log, read_log
 from features.ids import hash64
-from features.vectors.reorder import FEATURES, JOINED
+from features.vectors.reorder import FEATURES
 from tests.export.shop import DAY_MS, FIRST_MS, write_shop
 
 #: From here on is tested.
@@ -80,24 +80,6 @@ def test_rows_after_a_basket_hold_it_and_wait_for_a_later_one(log: Log, baskets:
             assert days == pytest.approx(expected)
 
 
-def test_popularity_counts_what_was_before(log: Log, baskets: Baskets, plain: Any) -> None:
-    wanted = (baskets.time_ms >= FROM_MS) & (baskets.earlier >= 3)
-    rows = Popularity(baskets).join(rows_before(log, baskets, wanted))
-    joined = [NAMES.index(name) for name in JOINED]
-    for i in range(0, len(rows["basket"]), 997):
-        now, product = int(rows["as_of_ms"][i]) // 1000, int(baskets.products[rows["product"][i]])
-        customer = plain[rows["basket"][i]][0]
-        past = [(who, t // 1000, product in p) for who, t, p in plain if t // 1000 < now]
-        expected = []
-        for days in (7, 30, 90):
-            lately = [held for _, t, held in past if t >= now - days * 86_400]
-            expected.append(1000 * sum(lately) / max(len(lately), 1))
-        expected += [np.log((expected[k] + 2) / (expected[k + 1] + 2)) for k in (0, 1)]
-        times = [sum(held for w, _, held in past if w == who) for who in {w for w, _, _ in past} - {customer}]
-        expected.append(100 * (sum(n >= 2 for n in times) + 2) / (sum(n >= 1 for n in times) + 10))
-        assert rows["features"][i, joined].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
-
-
 def test_nothing_of_the_future_is_in_a_row(shop: Path, log: Log, baskets: Baskets, tmp_path: Path) -> None:
     cut_ms = FROM_MS + 10 * DAY_MS
     past = pl.read_parquet(shop / "orders.parquet").filter(pl.col("event_time_ms") < cut_ms)
@@ -107,7 +89,9 @@ def test_nothing_of_the_future_is_in_a_row(shop: Path, log: Log, baskets: Basket
     known = baskets_of(shorter)
     for make in (rows_before, rows_after):
         full, part = (
-            Popularity(b).join(make(of, b, (b.time_ms >= FROM_MS) & (b.time_ms < cut_ms) & (b.earlier >= 1)))
+            Popularity(of, b.products).join(
+                make(of, b, (b.time_ms >= FROM_MS) & (b.time_ms < cut_ms) & (b.earlier >= 1))
+            )
             for of, b in ((log, baskets), (shorter, known))
         )
         order, other = (
@@ -122,7 +106,8 @@ class Model:
     def __init__(self, directory: Path) -> None:
         pass
 
-    def __call__(self, features: Any) -> Any:
+    def __call__(self, rows: Any) -> Any:
+        features = rows["features"]
         return features[:, 0].astype(float), np.clip(features[:, 1].astype(float), 0, 1)
 
 

@@ -1,0 +1,150 @@
+"""Figures of reorder on rows as the engine scores them: chances, dates and activity, beside simple baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from export import metrics as m
+from export.datasets.baskets import taken
+from export.datasets.reorder import BEFORE
+from export.datasets.sequences import sequences_of
+from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
+from export.split import Split
+from export.tasks.base import Arrays, Evaluation
+from export.tasks.chances import labels
+from features.vectors.reorder import FEATURES, JOINED
+from models.manifest import Metric
+
+_BASELINE_ROWS = 150_000
+_PART = 16_384
+_JOINED = [list(FEATURES).index(name) for name in JOINED]
+_SHARE, _SINCE, _GAP, _CUSTOMER_SINCE = (
+    list(FEATURES).index(name)
+    for name in ("product_share", "product_days_since", "product_gap_days", "customer_days_since")
+)
+
+
+def outputs(network: Any, rows: Arrays) -> list[NDArray[np.float32]]:
+    """What a network gives for rows of a data set, an array an output of the task."""
+    sequences, features = sequences_of(rows), torch.from_numpy(rows["features"])
+    parts = []
+    with torch.no_grad():
+        for begin in range(0, len(features), _PART):
+            at = slice(begin, begin + _PART)
+            parts.append(network(features[at], *sequences.tensors(rows["group"][at], rows["product"][at])))
+    return [torch.cat(of).numpy() for of in zip(*parts, strict=True)]
+
+
+def evaluation(network: Any, arrays: Arrays, split: Split) -> Evaluation:
+    """Figures of the test period, against personal frequency and logistic regression."""
+    arrays = _as_fed(arrays)
+    test = taken(arrays, split.test(arrays["as_of_ms"]))
+    chance, _, _, next_days, active = outputs(network, test)
+    y = labels(test, np.arange(len(chance))).numpy()
+    scores = {"": chance[:, 2].astype(np.float64)} | _baselines(network, arrays, split, test)
+    found = {name: _figures(test["group"], y[:, 2], score) for name, score in scores.items()}
+    metrics = [
+        Metric(name=f"{key}, 30 days", value=value, baselines={b: found[b][key] for b in found if b})
+        for key, value in found[""].items()
+    ]
+    for column, days in enumerate(HORIZONS_DAYS[:2]):
+        metrics.append(Metric(name=f"AUC, {days} days", value=m.auc(y[:, column], chance[:, column])))
+        metrics.append(Metric(name=f"ECE, {days} days", value=m.calibration_error(y[:, column], chance[:, column])))
+    metrics += [_date_error(test, next_days), *_activity(arrays, split, test, active)]
+    calibration = {
+        "ece_30_days": found[""]["ECE"],
+        "mean_probability_30_days": float(chance[:, 2].mean()),
+        "rate_30_days": float(y[:, 2].mean()),
+        "scale": float(network.scale),
+        "shift": float(network.shift),
+    }
+    return Evaluation(metrics, calibration, len(y), _notes(arrays, split, test, chance[:, 2]))
+
+
+def _as_fed(arrays: Arrays) -> Arrays:
+    """The rows that the engine scores, as it feeds them: of the live tables, with joined features."""
+    live = ~arrays["wide"] & (arrays["moment"] != BEFORE)
+    return taken(arrays, live & ~np.isnan(arrays["features"][:, _JOINED[0]]))
+
+
+def _date_error(test: Arrays, next_days: NDArray[np.float32]) -> Metric:
+    """How many days the expected date is off; all that is later than the longest horizon is the same."""
+    most = float(HORIZONS_DAYS[-1])
+    since, gap = test["features"][:, _SINCE], test["features"][:, _GAP]
+    rhythm = np.nan_to_num(np.clip(gap - since, 0.0, most), nan=most)
+    true = np.minimum(test["next_days"], most)
+    off = {"": np.minimum(next_days, most), "own rhythm": rhythm, "never": np.full(len(true), most)}
+    errors = {name: float(np.abs(days - true).mean()) for name, days in off.items()}
+    return Metric(name="days off, at most 30", value=errors.pop(""), baselines=errors)
+
+
+def _activity(arrays: Arrays, split: Split, test: Arrays, active: NDArray[np.float32]) -> list[Metric]:
+    """Whether the customer orders again, a row a moment, beside a logistic regression of the last order's age."""
+    fitted = split.fit(arrays["as_of_ms"])
+    past = taken(arrays, np.flatnonzero(fitted)[_firsts(arrays["group"][fitted])])
+    here = _firsts(test["group"])
+    y = test["order_days"][here] <= ACTIVE_DAYS
+    ages = [np.log1p(rows["features"][:, _CUSTOMER_SINCE : _CUSTOMER_SINCE + 1]) for rows in (past, taken(test, here))]
+    model = LogisticRegression().fit(ages[0], past["order_days"] <= ACTIVE_DAYS)
+    scores = {"": active[here].astype(np.float64), "recency": model.predict_proba(ages[1])[:, 1]}
+    measures = {"AUC": m.auc, "log loss": m.log_loss, "ECE": m.calibration_error}
+    return [
+        Metric(
+            name=f"{name}, customer orders within {ACTIVE_DAYS} days",
+            value=of(y, scores[""]),
+            baselines={"recency": of(y, scores["recency"])},
+        )
+        for name, of in measures.items()
+    ]
+
+
+def _firsts(group: NDArray[np.int64]) -> NDArray[np.intp]:
+    return np.unique(group, return_index=True)[1]
+
+
+def _baselines(network: Any, arrays: Arrays, split: Split, test: Arrays) -> dict[str, NDArray[np.float64]]:
+    at = np.flatnonzero(split.fit(arrays["as_of_ms"]))
+    pick = np.random.default_rng(0).choice(at, min(_BASELINE_ROWS, len(at)), replace=False)
+    rows = [torch.from_numpy(x) for x in (arrays["features"][pick], test["features"])]
+    label = labels(arrays, pick)[:, 2].numpy()
+    with torch.no_grad():
+        inputs = [network.inputs(x).numpy() for x in rows]
+    share = [np.log(x[:, _SHARE : _SHARE + 1].numpy().clip(1e-3, 0.999)) for x in rows]
+    models = {"personal frequency": share, "logistic regression": inputs}
+    return {
+        name: LogisticRegression(max_iter=300).fit(x[0], label).predict_proba(x[1])[:, 1] for name, x in models.items()
+    }
+
+
+def _figures(group: Any, label: Any, score: Any) -> dict[str, float]:
+    return {
+        "AUC": m.auc(label, score),
+        "AP": m.average_precision(label, score),
+        "log loss": m.log_loss(label, score),
+        "ECE": m.calibration_error(label, score),
+    } | m.ranking(group, label, score)
+
+
+def _notes(arrays: Arrays, split: Split, test: Arrays, probability: Any) -> list[str]:
+    label = test["next_days"] <= HORIZONS_DAYS[-1]
+    notes = [
+        f"On average the model says {probability.mean():.4f} for 30 days; {label.mean():.4f} of the test rows were "
+        f"bought again. The rate of the rows it was fitted on was "
+        f"{(arrays['next_days'][split.fit(arrays['as_of_ms'])] <= HORIZONS_DAYS[-1]).mean():.4f}."
+    ]
+    heavy = np.argsort(-np.bincount(test["customer"]))[:3]
+    rest = ~np.isin(test["customer"], heavy)
+    if rest.any() and 0 < label[rest].mean() < 1:
+        notes.append(
+            f"Without the three customers with most rows ({1 - rest.mean():.0%} of them): AUC "
+            f"{m.auc(label[rest], probability[rest]):.3f}, "
+            f"AP {m.average_precision(label[rest], probability[rest]):.3f}, "
+            f"log loss {m.log_loss(label[rest], probability[rest]):.3f}, "
+            f"ECE {m.calibration_error(label[rest], probability[rest]):.4f}, rate {label[rest].mean():.3f}."
+        )
+    return notes
