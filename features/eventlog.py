@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from features.logfile import Chunk, EventLogError, cast, chunks, first_null, topic_file
 from features.rows import (
+    ALL,
     FIXED_POINT,
     MAX_AMOUNT,
     MAX_QUANTITY,
@@ -46,6 +47,7 @@ TOPIC_OF = {
     "orders": "orders",
     "order_lines": "orders",
     "demand": "orders",
+    "product_lines": "orders",
     "clicks": "clicks",
     "inventory": "inventory",
 }
@@ -261,6 +263,21 @@ def _demand(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lin
     return LogRows(items, np.arange(len(items)), lines.event, columns)
 
 
+def _product_lines(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lines: _Lines) -> LogRows:
+    """Each line twice: of its product, and of all products together, the last of the entities."""
+    event, coded = np.repeat(lines.event, 2), pc.dictionary_encode(lines.sku)
+    products = pa.array([*coded.dictionary.to_pylist(), ALL], pa.string())
+    entity = np.full(len(event), len(products) - 1, np.int64)
+    entity[::2] = numbers(coded.indices, 0, np.int64)
+    columns = _typed(
+        "product_lines",
+        kind=kinds[event],
+        event_time_ms=times[event],
+        customer=ids_of(chunk.columns["customer_id"])[event],
+    )
+    return LogRows(products, entity, event, columns)
+
+
 def _clicks(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
     columns = _typed(
         "clicks",
@@ -296,6 +313,7 @@ _ORDER_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64],
     "orders": _orders,
     "order_lines": _order_lines,
     "demand": _demand,
+    "product_lines": _product_lines,
 }
 
 

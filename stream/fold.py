@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.aggregations.base import Slots
 from features.discovery import discover
 from features.ids import IdCache
 from features.layout import Layouts, layout_of
-from features.rows import STREAMS
+from features.rows import STREAMS, Rows
 from features.store import Guard, Store, StoreUnavailable, Wanted
 from features.store.base import bucket_of
 from features.table import EntityTable
@@ -77,7 +78,7 @@ class State:
             entity: EntityTable(
                 entity, [v for _, v in sorted(self.views.items()) if v.entity == entity], max_entities, self.layouts
             )
-            for entity in ("customer", "item")
+            for entity in sorted({"customer", "item", *(view.entity for view in self.views.values())})
         }
         self.alerts: dict[str, AlertState] = {}
         self._max = max_entities
@@ -211,15 +212,11 @@ class State:
         n = len(feed.rows)
         if n == 0:
             return
-        buckets = self.store.buckets
-        if buckets == 1:
-            bucket = np.zeros(n, np.int64)
-        else:
-            bucket = np.fromiter((bucket_of(e, buckets) for e in feed.rows.entities), np.int64, n)
-        keep = ownership.foldable(topic, feed, bucket)
+        own = [feed.rows, *self._also(feed)]
+        keep = ownership.foldable(topic, feed, np.column_stack([self._bucket(rows) for rows in own]))
         if topic == "demand":
-            self._metrics.duplicates.inc(n - int(keep.sum()))
-        at = np.flatnonzero(keep)
+            self._metrics.duplicates.inc(n - int(keep[:, 0].sum()))
+        at = np.flatnonzero(keep[:, 0])
         rows = feed.rows if len(at) == n else feed.rows.take(at)
         table = self.tables[STREAMS[rows.stream][0]]
         if copies is None:
@@ -227,6 +224,23 @@ class State:
         else:
             copies.left.subtract(feed.rows.entities)
             self._count_late(topic, copies.fold(table, rows, topic, feed.partition[at], feed.offset[at]))
+        self._note(rows, folded)
+        for part, kept in zip(own[1:], keep.T[1:], strict=True):
+            rows = part if kept.all() else part.take(np.flatnonzero(kept))
+            self._count_late(topic, self.tables[STREAMS[rows.stream][0]].fold(rows))
+            self._note(rows, folded)
+
+    def _also(self, feed: Feed) -> list[Rows]:
+        """What the feed's records say of other entities, as far as there are views of them."""
+        return [rows for rows in feed.also if STREAMS[rows.stream][0] in self.tables]
+
+    def _bucket(self, rows: Rows) -> NDArray[np.int64]:
+        buckets = self.store.buckets
+        if buckets == 1:
+            return np.zeros(len(rows), np.int64)
+        return np.fromiter((bucket_of(e, buckets) for e in rows.entities), np.int64, len(rows))
+
+    def _note(self, rows: Rows, folded: Folded) -> None:
         for name, view in self.views.items():
             if view.stream == rows.stream:
                 folded.changed.setdefault(name, {}).update(dict.fromkeys(rows.entities))
@@ -245,6 +259,7 @@ def touched(folded: Folded, entity: str) -> dict[str, None]:
     keys: dict[str, None] = {}
     for feeds in folded.feeds.values():
         for feed in feeds:
-            if STREAMS[feed.rows.stream][0] == entity:
-                keys.update(dict.fromkeys(feed.rows.entities))
+            for rows in (feed.rows, *feed.also):
+                if STREAMS[rows.stream][0] == entity:
+                    keys.update(dict.fromkeys(rows.entities))
     return keys

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from features.ids import IdCache, hashes_or_0
 from features.rows import (
+    ALL,
+    STREAMS,
     ClickKind,
     InventoryKind,
     OrderKind,
@@ -24,6 +26,7 @@ from features.rows import (
     order_rows_of,
     rows_of,
 )
+from features.shards import shard_key
 from stream.decode import Decoded, item_key
 from stream.events import (
     AddToCart,
@@ -83,6 +86,7 @@ class Feed:
         rows: in log order.
         partition, offset: of the record, int64 of shape (n,).
         source_partition, source_position: for `demand`, where the order line came from; empty otherwise.
+        also: what the same records say of other entities, a row a record in the same order.
     """
 
     rows: Rows
@@ -90,6 +94,7 @@ class Feed:
     offset: NDArray[np.int64]
     source_partition: NDArray[np.int64]
     source_position: NDArray[np.int64]
+    also: tuple[Rows, ...] = ()
 
 
 _NONE = np.empty(0, np.int64)
@@ -174,7 +179,18 @@ def _demand(batch: Decoded, ids: IdCache) -> list[Feed]:
         np.fromiter(map(attrgetter(name), events), np.int64, n)
         for name in ("source_offset", "line", "source_partition")
     )
-    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, offset * LINES + line)]
+    also = _of_products(batch, rows)
+    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, offset * LINES + line, also)]
+
+
+def _of_products(batch: Decoded, demand: Rows) -> tuple[Rows, Rows]:
+    """Each order line as its product sees it, and as the shop sees it, in the partition's own shards of them."""
+    columns = {name: demand.columns[name] for name in ("kind", "event_time_ms", *STREAMS["product_lines"][1])}
+    products = [shard_key(event.sku, p) for event, p in zip(batch.events, batch.partitions, strict=True)]
+    return (
+        Rows("product_lines", products, columns),
+        Rows("product_lines", [shard_key(ALL, p) for p in batch.partitions], columns),
+    )
 
 
 def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:

@@ -22,7 +22,7 @@ from stream.scorers import reasons
 
 def warm_up() -> None:
     """Folds and reads one made-up row of every stream, in tables of its own."""
-    tables = {entity: EntityTable(entity, views_of(entity)) for entity in ("customer", "item")}
+    tables = {entity: EntityTable(entity, views_of(entity)) for entity in sorted({e for e, _ in STREAMS.values()})}
     for stream, (entity, columns) in STREAMS.items():
         table = tables[entity]
         missing = table.missing(["warm:up"])
@@ -39,7 +39,7 @@ def warm_up() -> None:
     Reference(IdCache()).words(np.zeros(1, np.uint64))
     one = np.zeros(1, np.int64)
     Seen(horizon=1).take_in_all(event_ids(["warm:up"]), one, folded_to=0)
-    fresh_positions(one, one, one, np.full((1, 1), -1, np.int64))
+    fresh_positions(one[:, None], one, one, np.full((1, 1), -1, np.int64))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[int, ...]] = {
     "orders": tuple(OrderKind),
     "order_lines": tuple(OrderKind),
     "demand": tuple(OrderKind),
+    "product_lines": tuple(OrderKind),
     "clicks": tuple(ClickKind),
     "inventory": tuple(InventoryKind),
 }

@@ -50,6 +50,11 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         240,
         "ab48cf74ff0a121009b19aac70926ee2",
     ),
+    "product_demand": (
+        "d1558b7aa4be9b5a09dc0c976f0100000a000000",
+        784,
+        "41b5b897e60899b9bf65a58ba1b9035f",
+    ),
 }
 
 
