@@ -36,6 +36,7 @@ from features.rows import (
     Rows,
     fixed,
     line_values,
+    region_of,
 )
 
 #: How far ahead of the clock an event may be: as the live worker's default.
@@ -50,6 +51,7 @@ TOPIC_OF = {
     "product_lines": "orders",
     "clicks": "clicks",
     "inventory": "inventory",
+    "region_stock": "inventory",
 }
 _ORDER_KINDS: dict[str, IntEnum] = {
     "order_placed": OrderKind.PLACED,
@@ -305,9 +307,26 @@ def _inventory(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) 
     return LogRows(items, np.arange(len(chunk)), np.arange(len(chunk)), columns)
 
 
+def _region_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    held, n = chunk.columns, len(chunk)
+    quantity = numbers(held["quantity"], 0.0, np.float64)
+    columns = _typed(
+        "region_stock",
+        kind=kinds,
+        event_time_ms=times,
+        quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
+        shop=ids_of(held["location"]),
+    )
+    coded = pc.dictionary_encode(held["location"])
+    regions = pa.array([region_of(location) for location in coded.dictionary.to_pylist()], pa.string())
+    items = pc.binary_join_element_wise(pc.take(regions, coded.indices), held["sku"], ":")
+    return LogRows(items, np.arange(n), np.arange(n), columns)
+
+
 _BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64]], LogRows]] = {
     "clicks": _clicks,
     "inventory": _inventory,
+    "region_stock": _region_stock,
 }
 _ORDER_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64], _Lines], LogRows]] = {
     "orders": _orders,

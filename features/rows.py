@@ -7,6 +7,7 @@
 | `clicks` | clicks | customer | a click event |
 | `demand` | demand | item | an order line, repartitioned to its item |
 | `product_lines` | demand | product | an order line, once for its product and once for all of them (`ALL`) |
+| `region_stock` | inventory | region | an inventory event at a shop of a region, of its product there (region:sku) |
 | `inventory` | inventory | item | an inventory event |
 """
 
@@ -75,11 +76,22 @@ STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
     "clicks": ("customer", {"product": np.uint64, "session": np.uint64}),
     "demand": ("item", {"quantity": np.int64, "value": np.int64, "customer": np.uint64}),
     "product_lines": ("product", {"customer": np.uint64}),
+    "region_stock": ("region", {"quantity": np.int64, "shop": np.uint64}),
     "inventory": (
         "item",
         {"quantity": np.int64, "expected_at_ms": np.int64, "reference": np.uint64, "simulated": np.int64},
     ),
 }
+
+
+def region_of(location: str) -> str | None:
+    """The region of a location that names one before a slash; None for others.
+
+    >>> region_of("leeds/store-4"), region_of("warehouse")
+    ('leeds', None)
+    """
+    region, slash, _ = location.partition("/")
+    return region if slash else None
 
 
 def fixed(values: Floats) -> NDArray[np.int64]:

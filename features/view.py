@@ -15,11 +15,11 @@ from features.derived import Derived
 from features.rows import STREAMS, Rows
 
 #: Row streams that reach a partition in no given order, since records of several partitions meet in it.
-REPARTITIONED = frozenset({"demand", "product_lines"})
+REPARTITIONED = frozenset({"demand", "product_lines", "region_stock"})
 
 #: Row streams whose entities are in no partition of their own: each partition keeps a shard of a record, and a reader
 #: merges them (`features.shards`).
-SHARDED = frozenset({"product_lines"})
+SHARDED = frozenset({"product_lines", "region_stock"})
 
 #: What begins every packed record: the fingerprint of its layout, its newest event time, and its version: how many
 #: rows it has taken in (modulo 2³²).
@@ -141,7 +141,7 @@ class View:
 
     @property
     def entity(self) -> str:
-        """`customer`, `item` or `product`."""
+        """`customer`, `item`, `product` or `region` (a product there)."""
         return STREAMS[self.stream][0]
 
     @property

@@ -25,7 +25,7 @@ from stream.copies import Copies
 from stream.decode import Decoded, DecodedBatch
 from stream.events import SourceOffset
 from stream.metrics import Metrics
-from stream.microbatch import Feed, feeds_of
+from stream.microbatch import Also, Feed, feeds_of
 from stream.ownership import Ownership
 from stream.watermark import Watermarks
 
@@ -212,8 +212,8 @@ class State:
         n = len(feed.rows)
         if n == 0:
             return
-        own = [feed.rows, *self._also(feed)]
-        keep = ownership.foldable(topic, feed, np.column_stack([self._bucket(rows) for rows in own]))
+        also = [part for part in feed.also if STREAMS[part.rows.stream][0] in self.tables]
+        keep = ownership.foldable(topic, feed, self._buckets(feed, also))
         if topic == "demand":
             self._metrics.duplicates.inc(n - int(keep[:, 0].sum()))
         at = np.flatnonzero(keep[:, 0])
@@ -225,14 +225,19 @@ class State:
             copies.left.subtract(feed.rows.entities)
             self._count_late(topic, copies.fold(table, rows, topic, feed.partition[at], feed.offset[at]))
         self._note(rows, folded)
-        for part, kept in zip(own[1:], keep.T[1:], strict=True):
-            rows = part if kept.all() else part.take(np.flatnonzero(kept))
+        for part, kept in zip(also, keep.T[1:], strict=True):
+            fresh = kept[part.record]
+            rows = part.rows if fresh.all() else part.rows.take(np.flatnonzero(fresh))
             self._count_late(topic, self.tables[STREAMS[rows.stream][0]].fold(rows))
             self._note(rows, folded)
 
-    def _also(self, feed: Feed) -> list[Rows]:
-        """What the feed's records say of other entities, as far as there are views of them."""
-        return [rows for rows in feed.also if STREAMS[rows.stream][0] in self.tables]
+    def _buckets(self, feed: Feed, also: Sequence[Also]) -> NDArray[np.int64]:
+        """The bucket of each record's own entity and of the others, int64 of shape (n, entities); -1: none."""
+        out = np.full((len(feed.rows), 1 + len(also)), -1, np.int64)
+        out[:, 0] = self._bucket(feed.rows)
+        for j, part in enumerate(also, 1):
+            out[part.record, j] = self._bucket(part.rows)
+        return out
 
     def _bucket(self, rows: Rows) -> NDArray[np.int64]:
         buckets = self.store.buckets
@@ -259,7 +264,7 @@ def touched(folded: Folded, entity: str) -> dict[str, None]:
     keys: dict[str, None] = {}
     for feeds in folded.feeds.values():
         for feed in feeds:
-            for rows in (feed.rows, *feed.also):
+            for rows in (feed.rows, *(part.rows for part in feed.also)):
                 if STREAMS[rows.stream][0] == entity:
                     keys.update(dict.fromkeys(rows.entities))
     return keys

@@ -1,4 +1,4 @@
-"""Joins: what the shop says of the products that are scored for a customer, from the views of products.
+"""Joins: what the shop says of the products that are scored for a customer, and a region of an item's product.
 
 Each worker folds what its own partitions order of a product; here all of it is read from the store. Where the store
 does not answer, columns are unknown, and the score goes on without them.
@@ -7,18 +7,19 @@ does not answer, columns are unknown, and the score goes on without them.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.aggregations.base import DAY_MS, Times
+from features.aggregations.base import DAY_MS, HOUR_MS, Times
 from features.discovery import discover
 from features.ids import IdCache
 from features.joined import JoinedView
 from features.rows import ALL
 from features.store import Store, StoreUnavailable
-from features.vectors import joined
+from features.vectors import joined, regional
 from stream.metrics import Metrics
 from stream.settings import FeatureSettings
 
@@ -50,7 +51,7 @@ def unknown(rows: int) -> Joined:
 
 
 class Joins:
-    """Reads the views of products for scores.
+    """Reads the views of products, and of products in regions, for scores.
 
     Args:
         store: where they are.
@@ -60,17 +61,22 @@ class Joins:
     """
 
     def __init__(self, store: Store, ids: IdCache, settings: FeatureSettings, metrics: Metrics) -> None:
-        view = discover().get(joined.VIEW)
-        on = view is not None and settings.joined_for_s > 0
-        self._products = (
-            JoinedView(store, view, ALL, settings.joined_for_s, settings.joined_max_entities) if view and on else None
-        )
+        self._products = self._reader(joined.VIEW, settings, store)
+        self._regions = self._reader(regional.VIEW, settings, store)
         self._ids, self._metrics = ids, metrics
+
+    @staticmethod
+    def _reader(name: str, settings: FeatureSettings, store: Store) -> JoinedView | None:
+        view = discover().get(name)
+        if view is None or settings.joined_for_s == 0:
+            return None
+        return JoinedView(store, view, ALL, settings.joined_for_s, settings.joined_max_entities)
 
     def forget(self) -> None:
         """Drops what is kept."""
-        if self._products is not None:
-            self._products.forget()
+        for reader in (self._products, self._regions):
+            if reader is not None:
+                reader.forget()
 
     def products(self, product: NDArray[np.uint64], as_of_ms: Times) -> Joined:
         """What the shop says of products as of the end of the day before.
@@ -92,6 +98,30 @@ class Joins:
         for at, part in parts:
             out.columns[at], out.version[at] = part.columns, part.version
         return Joined(out.columns, out.version, min(part.event_time_ms for _, part in parts))
+
+    def regions(self, items: Sequence[str], as_of_ms: Times) -> NDArray[np.float32]:
+        """What the region of each item says of its product as of the end of the hour before.
+
+        Args:
+            items: n of them, location:sku.
+            as_of_ms: int64 of shape (n,).
+
+        Returns:
+            float32 of shape (n, 6), columns as `features.vectors.regional.FEATURES`; NaN is unknown.
+        """
+        out = np.full((len(items), len(regional.FEATURES)), np.nan, np.float32)
+        keys = [regional.region_key(item) for item in items]
+        at = np.flatnonzero([key is not None for key in keys])
+        if self._regions is None or not len(at):
+            return out
+        try:
+            read = self._regions.records([keys[i] or "" for i in at.tolist()], int(as_of_ms[at].max()) // HOUR_MS)
+        except StoreUnavailable as error:
+            self._metrics.unjoined.inc(len(at))
+            log.warning("scored without what regions say of products: %s", error)
+            return out
+        out[at] = regional.region_columns(read.records, as_of_ms[at])
+        return out
 
     def _of_day(self, product: NDArray[np.uint64], day: int) -> Joined:
         assert self._products is not None, "products asked whether there is one"

@@ -120,14 +120,14 @@ class Ownership:
         Args:
             topic: the feed's topic.
             feed: rows in log order.
-            bucket: of each entity of each record, int64 of shape (n, entities).
+            bucket: of each entity of each record, int64 of shape (n, entities); -1: it has none there.
 
         Returns:
             bool of the shape of `bucket`.
         """
         parts, inverse = np.unique(feed.partition, return_inverse=True)
         folded = np.array([[r or 0 for r in self.owned[topic, int(p)].folded_to] for p in parts], np.int64)
-        keep = feed.offset[:, None] >= folded[inverse[:, None], bucket]
+        keep = (feed.offset[:, None] >= folded[inverse[:, None], bucket]) & (bucket >= 0)
         if len(feed.source_partition):
             keep = self._unseen(topic, feed, parts, np.where(keep, inverse[:, None] * self.buckets + bucket, -1))
         return np.asarray(keep)

@@ -83,8 +83,8 @@ def _describe(console: Console, view: ViewFacts, whole: bool) -> None:
 
 @features.command()
 def show(
-    entity: Annotated[Literal["customer", "item", "product"], typer.Argument(help="customer, item or product")],
-    key: Annotated[str, typer.Argument(help="customer_id, location:sku, or sku (* is all products)")],
+    entity: Annotated[Literal["customer", "item", "product", "region"], typer.Argument(help="whose features")],
+    key: Annotated[str, typer.Argument(help="customer_id, location:sku, sku (* is all products) or region:sku")],
     as_of: Annotated[
         datetime | None, typer.Option(help="event time to read at [default: now on the stream's clock]")
     ] = None,

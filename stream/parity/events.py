@@ -236,8 +236,8 @@ def _collect(
     names: Sequence[str] = feed.rows.entities
     keep = np.flatnonzero([wanted(entity, key) for key in names])
     into[feed.rows.stream].add(feed, keep)
-    for rows in feed.also:
-        _collect_also(rows, feed, wanted, into)
+    for part in feed.also:
+        _collect_also(part.rows, feed, wanted, into)
     demand = topic == DEMAND.name
     partitions: list[int] = (feed.source_partition if demand else feed.partition).tolist()
     positions: list[int] = (feed.source_position if demand else feed.offset).tolist()

@@ -92,10 +92,10 @@ def live_rows(topic: str, events: Sequence[Any]) -> list[Rows]:
     return [feed.rows for feed in feeds_of(decoded(topic, events), IdCache())]
 
 
-def live_shards(events: Sequence[Any]) -> list[Rows]:
-    """What records of demand say of products, each by the name of its entity, not of its shard."""
-    (feed,) = feeds_of(decoded("demand", events), IdCache())
-    return [replace(rows, entities=[key.rpartition("#")[0] for key in rows.entities]) for rows in feed.also]
+def live_shards(topic: str, events: Sequence[Any]) -> list[Rows]:
+    """What records say of other entities than their own, each by the name of its entity, not of its shard."""
+    found = [part.rows for feed in feeds_of(decoded(topic, events), IdCache()) for part in feed.also]
+    return [replace(rows, entities=[key.rpartition("#")[0] for key in rows.entities]) for rows in found]
 
 
 def assert_same(logged: Rows, live: Rows) -> None:

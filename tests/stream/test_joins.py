@@ -11,7 +11,7 @@ import numpy as np
 
 from features.ids import IdCache, hash64
 from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
-from features.vectors import joined, reorder
+from features.vectors import joined, regional, reorder
 from stream.events import SourceOffset
 from stream.joins import JOINED_VERSION, Joins
 from stream.metrics import Metrics
@@ -33,6 +33,7 @@ from tests.stream.build import (
     metric,
     order,
     reorder_outputs,
+    stock,
 )
 
 SKUS = ("A", "B", "C")
@@ -141,6 +142,39 @@ def test_nothing_to_join_asks_nothing() -> None:
     store.away = True
     reader = Joins(store, IdCache(), FeatureSettings(), Metrics())
     assert reader.products(IDS[:0], as_of()[:0]).columns.shape == (0, len(joined.FEATURES))
+
+
+def shops() -> list[Message]:
+    """Two shops of a region, in two partitions, one of which runs out today at noon; and a place without a region."""
+    noon = TODAY + DAY_MS // 2
+    told = [
+        stock("units_sold", "A", T0, "x/1", quantity=3, period_ms=3_600_000, event_id="i0"),
+        stock("units_sold", "A", T0, "x/2", quantity=3, period_ms=3_600_000, event_id="i1"),
+        stock("ran_out", "A", noon, "x/2", event_id="i2"),
+        stock("ran_out", "A", noon, "w", event_id="i3"),
+    ]
+    return [message("inventory", f"{e['location']}:A", e, n // 2, n % 2) for n, e in enumerate(told)]
+
+
+def test_the_shops_of_a_region_are_joined_to_an_item_until_the_end_of_the_hour_before() -> None:
+    engine = Engine(MemoryStore(buckets=4), RecordingSink())
+    engine.assign({("inventory", 0): None, ("inventory", 1): None})
+    engine.commit.process(shops())
+    Ticks(engine.store, engine.state.watermarks, engine.ownership).write()
+    noon = TODAY + DAY_MS // 2
+    hours = np.array([noon + 1, noon + DAY_MS // 24, noon + DAY_MS // 24])
+    found = joins(engine).regions(["x/1:A", "x/1:A", "w:A"], hours)
+    names = list(regional.FEATURES)
+    np.testing.assert_allclose(found[:2, names.index("region_shops")], 2, rtol=0.02)
+    np.testing.assert_allclose(found[:2, names.index("region_out_share")], [0, 0.5], rtol=0.02)
+    assert np.isnan(found[2]).all()
+
+
+def test_regions_without_the_store_are_unknown() -> None:
+    store = Unreliable()
+    reader = Joins(store, IdCache(), FeatureSettings(), Metrics())
+    store.away = True
+    assert np.isnan(reader.regions(["x/1:A"], np.array([TODAY]))).all()
 
 
 # --- in a score -------------------------------------------------------------------------------------------------------
