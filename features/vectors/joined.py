@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from features.aggregations.base import DAY_MS, Times
 from features.discovery import discover
+from features.vectors import reorder
+from features.vectors.reorder import ReorderRows
 
 #: The view that is read, of a product and of all products together.
 VIEW = "product_demand"
@@ -70,6 +72,11 @@ def product_columns(products: NDArray[np.void], everything: NDArray[np.void], as
         columns=np.column_stack([*shares, *trends, again]).astype(np.float32),
         version=np.where(known & _customers(everything, slots, as_of_ms)[1], seen, np.nan),
     )
+
+
+def put_in(rows: ReorderRows, columns: NDArray[np.float32]) -> None:
+    """Fills in the joined columns of reorder rows, float32 of shape (n, 6); in place."""
+    rows.features[:, [list(reorder.FEATURES).index(name) for name in FEATURES]] = columns
 
 
 def _part(records: NDArray[np.void], name: str, slots: NDArray[np.int64], as_of_ms: Times) -> Any:

@@ -21,7 +21,7 @@ from features.pointintime import count_before, grouped, snapshots
 from features.rows import ALL
 from features.vectors import joined, reads_products
 from features.vectors.joined import ProductColumns
-from features.vectors.reorder import FEATURES, ReorderRows
+from features.vectors.reorder import ReorderRows
 from stream.events import FeatureVector
 from stream.joins import JOINED_VERSION, UNJOINED
 from stream.parity.events import StreamRows
@@ -97,7 +97,7 @@ def join(rows: ReorderRows, vectors: Sequence[FeatureVector], lines: StreamRows 
     """
     as_of_ms = np.array([v.as_of_ms for v in vectors], np.int64)[rows.customer]
     found = product_values(lines, rows.product, as_of_ms)
-    rows.features[:, [list(FEATURES).index(name) for name in joined.FEATURES]] = found.columns
+    joined.put_in(rows, found.columns)
     bounds = np.searchsorted(rows.customer, np.arange(len(vectors) + 1)).tolist()
     return [
         behind(v, set(found.version[low:high].tolist()))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import msgspec
 import numpy as np
+import pytest
 
 from features.ids import IdCache, hash64
 from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
-from features.vectors import joined, regional, reorder
+from features.vectors import contract, joined, regional, reorder
 from stream.events import SourceOffset
 from stream.joins import JOINED_VERSION, Joins
 from stream.metrics import Metrics
@@ -180,14 +179,19 @@ def test_regions_without_the_store_are_unknown() -> None:
 # --- in a score -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def joining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reorder vector has the joined columns, as the last of its own."""
+    own = [name for name in reorder.FEATURES if name not in reorder.JOINED]
+    monkeypatch.setattr(reorder, "FEATURES", dict.fromkeys(own, "") | joined.FEATURES)
+
+
 def scorer(engine: Engine, reader: Joins | None) -> ReorderScorer:
-    """Of a model that reads joined columns, wherever they stand."""
     model = fake_model("m", "reorder", reorder_outputs)
-    features = [*joined.FEATURES, *list(reorder.FEATURES)[len(joined.FEATURES) :]]
-    manifest = msgspec.structs.replace(model.manifest, features=features)
-    return ReorderScorer(replace(model, manifest=manifest), engine.reference, ModelSettings(), reader)
+    return ReorderScorer(model, engine.reference, ModelSettings(), reader)
 
 
+@pytest.mark.usefixtures("joining")
 def test_a_score_says_how_far_what_it_joined_had_come() -> None:
     engine = taken_in(MemoryStore())
     table = engine.state.tables["customer"]
@@ -197,10 +201,11 @@ def test_a_score_says_how_far_what_it_joined_had_come() -> None:
     scored, _ = reading.score(table, touched)
     assert [s.record.feature_time_ms["product_demand"] for s in scored] == [TODAY, TODAY]
     assert [s.context for s in scored] == [{JOINED_VERSION: 4.0}] * 2
-    columns = fed(reading.model)[0]["features"][:, : len(joined.FEATURES)]
-    assert not np.isnan(columns[:, 0]).any()
+    column = fed(reading.model)[0]["features"][:, list(reorder.FEATURES).index("shop_lines_7d")]
+    assert column.tolist() == [750.0, 250.0, 0.0, 750.0]
 
 
+@pytest.mark.usefixtures("joining")
 def test_a_score_without_joins_is_as_before() -> None:
     engine = taken_in(MemoryStore())
     table = engine.state.tables["customer"]
@@ -223,3 +228,19 @@ def test_a_vector_is_behind_unless_its_version_is_that_of_the_log() -> None:
     assert behind(vector(joined_version=3.0), {4.0})
     assert behind(vector(), {4.0})
     assert not behind(vector(), set()), "there was nothing to join"
+
+
+@pytest.mark.usefixtures("joining")
+def test_a_contract_with_joined_columns_reads_their_views() -> None:
+    assert set(joined.READS) <= contract("reorder").reads.keys()
+
+
+def test_a_model_that_lists_no_joined_column_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {name: "" for name in reorder.FEATURES if name not in joined.FEATURES}
+    monkeypatch.setattr(reorder, "FEATURES", own)
+    engine = taken_in(store := Unreliable())
+    table = engine.state.tables["customer"]
+    touched = Touched(["1"], table.slots_of(["1"]), np.full(1, TODAY), [[SourceOffset("orders", 0, 0)]])
+    store.away = True
+    scorer(engine, joins(engine)).score(table, touched)
+    assert metric(engine.metrics, "tidecast_unjoined_rows_total") == 0
