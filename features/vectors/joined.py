@@ -38,6 +38,15 @@ _WINDOWS_DAYS = (7, 28, 84)
 _SMALL = 2.0
 
 
+def is_joined(feature: str) -> bool:
+    """Whether a feature of the reorder vector is joined, or made of such ones.
+
+    >>> is_joined("shop_lines_7d"), is_joined("product_place_shop_7d"), is_joined("product_orders")
+    (True, True, False)
+    """
+    return feature.startswith("shop_") or "_shop_" in feature
+
+
 @dataclass(frozen=True, slots=True)
 class ProductColumns:
     """What is joined, a row a product.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
-from features.vectors.joined import FEATURES as JOINED
+from features.vectors.joined import is_joined
 from features.vectors.values import view_of
 from stream.parity.recompute import Recomputed
 
@@ -57,8 +57,9 @@ class Report:
         if not same:
             self._note(done, "as_of_ms")
         self.behind += done.behind
-        passed_over = frozenset(JOINED) if done.behind else frozenset()
-        for feature in (done.logged.values.keys() | done.values.keys()) - passed_over:
+        for feature in done.logged.values.keys() | done.values.keys():
+            if done.behind and is_joined(feature):
+                continue
             told = compare(done.logged.values.get(feature, []), done.values.get(feature, []))
             counts = self.views.setdefault(view_of(vector, feature), {}).setdefault(feature, _counts())
             for outcome in told:
