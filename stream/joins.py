@@ -129,6 +129,7 @@ class Joins:
         names = [self._ids.name(i) for i in distinct.tolist()]
         read = self._products.records([name or "" for name in names], day)
         found = joined.product_columns(read.records, read.whole, np.full(len(distinct), day * DAY_MS, np.int64))
-        found.columns[[name is None for name in names]] = np.nan
+        nameless = [name is None for name in names]
+        found.columns[nameless], found.version[nameless] = np.nan, np.nan
         newest = int(read.whole["event_time_ms"].min())
         return Joined(found.columns[inverse], found.version[inverse], newest)
