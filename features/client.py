@@ -1,9 +1,10 @@
-"""The reader library: features of customers and items out of the store, without the engine.
+"""The reader library: features of customers, items and products out of the store, without the engine.
 
     FeatureClient("redis://localhost:6379/0").get("customer", "42")
 
 A record that is missing, one that has expired and one that is stale are three different answers. Reads cost one round
-trip for all keys and views, and one more for the clock where `as_of_ms` is not given.
+trip for all keys and views, and one more for the clock where `as_of_ms` is not given; of products, whose records are
+merged from the shards of all partitions, one more again.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from features.aggregations.base import DAY_MS
 from features.answers import EntityFeatures, FeatureMatrix, RawRecord, Status, ViewFeatures
 from features.discovery import discover
 from features.layout import Layout, Layouts, decode_layout
+from features.shards import merged, shard_keys, shards_in
 from features.store.base import Store, StoreUnavailable, Wanted
-from features.view import View
+from features.view import SHARDED, View
 
 __all__ = ["EntityFeatures", "FeatureClient", "FeatureMatrix", "RawRecord", "Status", "ViewFeatures"]
 
@@ -253,22 +255,17 @@ class FeatureClient:
         # Layouts that nobody had registered at the last read may be there now.
         self._layouts.forget_unknown()
         with _answering():
-            loaded = self._store.load_all([Wanted("f", view.name, keys) for view in views])
-            return [_Block(view, self._unpacked(view, blobs), blobs) for view, blobs in zip(views, loaded, strict=True)]
+            shards = shards_in(self._store.clock()) if views[0].stream in SHARDED else None
+            asked = keys if shards is None else shard_keys(keys, shards)
+            loaded = self._store.load_all([Wanted("f", view.name, asked) for view in views])
+            return [self._block(view, blobs, len(keys), shards) for view, blobs in zip(views, loaded, strict=True)]
 
-    def _unpacked(self, view: View, blobs: Sequence[bytes | None]) -> NDArray[np.void]:
-        size, stamp = view.dtype.itemsize, view.fingerprint.to_bytes(8, "little")
-        records = view.empty(len(blobs))
-        held = [(i, blob) for i, blob in enumerate(blobs) if blob is not None]
-        ours = [(i, blob) for i, blob in held if len(blob) == size and blob[:8] == stamp]
-        if ours:
-            records[[i for i, _ in ours]] = np.frombuffer(b"".join(blob for _, blob in ours), view.dtype)
-        fits = {i for i, _ in ours}
-        others = [(i, blob) for i, blob in held if i not in fits]
-        self._layouts.learn(int.from_bytes(blob[:8], "little") for _, blob in others)
-        for i, blob in others:
-            records[i] = self._layouts.migrate(view, blob)[0]
-        return records
+    def _block(self, view: View, blobs: Sequence[bytes | None], keys: int, shards: int | None) -> _Block:
+        records = self._layouts.unpacked(view, blobs)
+        if shards is None:
+            return _Block(view, records, blobs)
+        first = [next((blob for blob in blobs[i::keys] if blob is not None), None) for i in range(keys)]
+        return _Block(view, merged(view, records.reshape(shards, keys)), first)
 
     def _read(self, block: _Block, as_of_ms: int, max_age_days: float | None) -> list[ViewFeatures]:
         """The view's part of the answer for each key."""

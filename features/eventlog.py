@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from features.logfile import Chunk, EventLogError, cast, chunks, first_null, topic_file
 from features.rows import (
+    ALL,
     FIXED_POINT,
     MAX_AMOUNT,
     MAX_QUANTITY,
@@ -35,6 +36,7 @@ from features.rows import (
     Rows,
     fixed,
     line_values,
+    region_of,
 )
 
 #: How far ahead of the clock an event may be: as the live worker's default.
@@ -46,8 +48,10 @@ TOPIC_OF = {
     "orders": "orders",
     "order_lines": "orders",
     "demand": "orders",
+    "product_lines": "orders",
     "clicks": "clicks",
     "inventory": "inventory",
+    "region_stock": "inventory",
 }
 _ORDER_KINDS: dict[str, IntEnum] = {
     "order_placed": OrderKind.PLACED,
@@ -261,6 +265,21 @@ def _demand(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lin
     return LogRows(items, np.arange(len(items)), lines.event, columns)
 
 
+def _product_lines(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64], lines: _Lines) -> LogRows:
+    """Each line twice: of its product, and of all products together, the last of the entities."""
+    event, coded = np.repeat(lines.event, 2), pc.dictionary_encode(lines.sku)
+    products = pa.array([*coded.dictionary.to_pylist(), ALL], pa.string())
+    entity = np.full(len(event), len(products) - 1, np.int64)
+    entity[::2] = numbers(coded.indices, 0, np.int64)
+    columns = _typed(
+        "product_lines",
+        kind=kinds[event],
+        event_time_ms=times[event],
+        customer=ids_of(chunk.columns["customer_id"])[event],
+    )
+    return LogRows(products, entity, event, columns)
+
+
 def _clicks(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
     columns = _typed(
         "clicks",
@@ -288,14 +307,32 @@ def _inventory(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) 
     return LogRows(items, np.arange(len(chunk)), np.arange(len(chunk)), columns)
 
 
+def _region_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    held, n = chunk.columns, len(chunk)
+    quantity = numbers(held["quantity"], 0.0, np.float64)
+    columns = _typed(
+        "region_stock",
+        kind=kinds,
+        event_time_ms=times,
+        quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
+        shop=ids_of(held["location"]),
+    )
+    coded = pc.dictionary_encode(held["location"])
+    regions = pa.array([region_of(location) for location in coded.dictionary.to_pylist()], pa.string())
+    items = pc.binary_join_element_wise(pc.take(regions, coded.indices), held["sku"], ":")
+    return LogRows(items, np.arange(n), np.arange(n), columns)
+
+
 _BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64]], LogRows]] = {
     "clicks": _clicks,
     "inventory": _inventory,
+    "region_stock": _region_stock,
 }
 _ORDER_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64], _Lines], LogRows]] = {
     "orders": _orders,
     "order_lines": _order_lines,
     "demand": _demand,
+    "product_lines": _product_lines,
 }
 
 

@@ -6,6 +6,8 @@
 | `order_lines` | orders | customer | a product line of an order event |
 | `clicks` | clicks | customer | a click event |
 | `demand` | demand | item | an order line, repartitioned to its item |
+| `product_lines` | demand | product | an order line, once for its product and once for all of them (`ALL`) |
+| `region_stock` | inventory | region | an inventory event at a shop of a region, of its product there (region:sku) |
 | `inventory` | inventory | item | an inventory event |
 """
 
@@ -64,17 +66,32 @@ class InventoryKind(IntEnum):
     RESTOCKED = 6
 
 
+#: The entity that is all products together.
+ALL = "*"
+
 #: Columns of each row stream beside `kind` (int8) and `event_time_ms` (int64), with their dtypes.
 STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
     "orders": ("customer", {"value": np.int64, "units": np.int64, "lines": np.int64}),
     "order_lines": ("customer", {"product": np.uint64, "quantity": np.int64, "unit_price": np.int64}),
     "clicks": ("customer", {"product": np.uint64, "session": np.uint64}),
     "demand": ("item", {"quantity": np.int64, "value": np.int64, "customer": np.uint64}),
+    "product_lines": ("product", {"customer": np.uint64}),
+    "region_stock": ("region", {"quantity": np.int64, "shop": np.uint64}),
     "inventory": (
         "item",
         {"quantity": np.int64, "expected_at_ms": np.int64, "reference": np.uint64, "simulated": np.int64},
     ),
 }
+
+
+def region_of(location: str) -> str | None:
+    """The region of a location that names one before a slash; None for others.
+
+    >>> region_of("leeds/store-4"), region_of("warehouse")
+    ('leeds', None)
+    """
+    region, slash, _ = location.partition("/")
+    return region if slash else None
 
 
 def fixed(values: Floats) -> NDArray[np.int64]:

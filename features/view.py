@@ -15,7 +15,11 @@ from features.derived import Derived
 from features.rows import STREAMS, Rows
 
 #: Row streams that reach a partition in no given order, since records of several partitions meet in it.
-REPARTITIONED = frozenset({"demand"})
+REPARTITIONED = frozenset({"demand", "product_lines", "region_stock"})
+
+#: Row streams whose entities are in no partition of their own: each partition keeps a shard of a record, and a reader
+#: merges them (`features.shards`).
+SHARDED = frozenset({"product_lines", "region_stock"})
 
 #: What begins every packed record: the fingerprint of its layout, its newest event time, and its version: how many
 #: rows it has taken in (modulo 2³²).
@@ -90,7 +94,7 @@ class View:
 
     Raises:
         ValueError: an unknown stream, a name used twice, a derived column of nothing, or an aggregation that needs an
-            order of arrival on a repartitioned stream.
+            order of arrival on a repartitioned stream, or that cannot be merged on a sharded one.
     """
 
     name: str
@@ -113,6 +117,12 @@ class View:
                 f"view {self.name!r}: {ordered} depend on the order of rows, which {self.stream!r} does not have; "
                 "use order-free aggregations (Count, Sum, Span, Tiles)"
             )
+        apart = [a.name for a in self.aggregations if not a.mergeable]
+        if self.stream in SHARDED and apart:
+            raise ValueError(
+                f"view {self.name!r}: {apart} cannot be merged, and records of {self.stream!r} are kept in shards; "
+                "use aggregations that can (Count, Tiles, DailyDistinct)"
+            )
         self._check_columns()
 
     def _check_columns(self) -> None:
@@ -131,7 +141,7 @@ class View:
 
     @property
     def entity(self) -> str:
-        """`customer` or `item`."""
+        """`customer`, `item`, `product` or `region` (a product there)."""
         return STREAMS[self.stream][0]
 
     @property
@@ -239,6 +249,17 @@ class View:
         _stamp(records["layout"], records["version"], slots, np.uint64(self.fingerprint))
         late = [a.update(self._state(records, a), slots, rows.columns) for a in self.aggregations]
         return max(late, default=0)
+
+    def merge(self, into: NDArray[np.void], other: NDArray[np.void]) -> None:
+        """Takes the state of `other` into that of `into`, record by record, both of shape (n,); in place.
+
+        As if all rows had been folded into one record, but that lives which end apart are not begun anew together.
+        """
+        into["layout"] = np.maximum(into["layout"], other["layout"])
+        into["event_time_ms"] = np.maximum(into["event_time_ms"], other["event_time_ms"])
+        into["version"] += other["version"]
+        for aggregation in self.aggregations:
+            aggregation.merge(self._state(into, aggregation), self._state(other, aggregation))
 
     def as_of(self, records: NDArray[np.void], slots: Slots, as_of_ms: Times) -> tuple[NDArray[np.void], Slots]:
         """The records as they count at `as_of_ms`: those that have expired by then are in their initial state.

@@ -76,7 +76,7 @@ def places_of(entity: str, views: Mapping[str, View], more: Iterable[str] = ()) 
     """The (kind, name) of every record that the store may have of an entity.
 
     Args:
-        entity: `customer` or `item`.
+        entity: `customer`, `item` or `product`.
         views: the views that this code knows.
         more: names of views that only others know: of other versions, or of other folders.
 
@@ -85,7 +85,7 @@ def places_of(entity: str, views: Mapping[str, View], more: Iterable[str] = ()) 
     """
     names = sorted({name for name, view in views.items() if view.entity == entity} | set(more))
     alerts = [("a", "supply")] if entity == "item" else []
-    return [*(("f", name) for name in names), *(("s", model) for model in SCORES[entity]), *alerts]
+    return [*(("f", name) for name in names), *(("s", model) for model in SCORES.get(entity, ())), *alerts]
 
 
 def registered_views(store: Store, entity: str) -> list[str]:

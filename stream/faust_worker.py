@@ -23,6 +23,7 @@ from stream.decode import DeadLetter, Decoder, RecordLike, reason_of
 from stream.faust_record import FaustRecord
 from stream.featurelog import FeatureLog
 from stream.fold import State
+from stream.joins import Joins
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.reader import TopicReader
@@ -77,11 +78,19 @@ class FaustWorker:
         self._state = State(store, worker.max_entities, metrics, worker.late_after_ms)
         self._ownership = Ownership(store.buckets, worker.duplicate_horizon)
         self._reference = Reference(self._state.ids)
+        self._joins = Joins(store, self._state.ids, settings.features, metrics)
         self._commit = Commit(
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
             self._ownership,
-            Scoring(models, self._reference, settings.models, metrics, FeatureLog(settings.feature_log.share)),
+            Scoring(
+                models,
+                self._reference,
+                settings.models,
+                metrics,
+                FeatureLog(settings.feature_log.share),
+                joins=self._joins,
+            ),
             sink,
             metrics,
             self._patiently,
@@ -91,6 +100,10 @@ class FaustWorker:
         self._ticks = Ticks(store, self._state.watermarks, self._ownership)
         self._generation: int | None = None
         self._leaving = threading.Event()
+
+    def _forget(self) -> None:
+        self._state.forget()
+        self._joins.forget()
 
     def ready(self) -> bool:
         """Whether it has partitions to work on."""
@@ -134,7 +147,7 @@ class FaustWorker:
         finally:
             self._ownership.drop(list(self._ownership.owned))
             self._commit.abandon()
-            self._state.forget()
+            self._forget()
 
     def process(self, records: Sequence[FaustRecord]) -> None:
         """Steps 1 to 5 of `stream.commit`.
@@ -190,7 +203,7 @@ class FaustWorker:
         Faust cannot be sent back to an earlier offset in the midst of a stream, so whatever needs it ends the worker.
         """
         log.warning("%s; reading the fences again", conflict)
-        self._state.forget()
+        self._forget()
         self._state.ids.save_again()
         self._ownership.erasures.clear()
         self._ticks.forget()

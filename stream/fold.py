@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.aggregations.base import Slots
 from features.discovery import discover
 from features.ids import IdCache
 from features.layout import Layouts, layout_of
-from features.rows import STREAMS
+from features.rows import STREAMS, Rows
 from features.store import Guard, Store, StoreUnavailable, Wanted
 from features.store.base import bucket_of
 from features.table import EntityTable
@@ -24,7 +25,7 @@ from stream.copies import Copies
 from stream.decode import Decoded, DecodedBatch
 from stream.events import SourceOffset
 from stream.metrics import Metrics
-from stream.microbatch import Feed, feeds_of
+from stream.microbatch import Also, Feed, feeds_of
 from stream.ownership import Ownership
 from stream.watermark import Watermarks
 
@@ -77,7 +78,7 @@ class State:
             entity: EntityTable(
                 entity, [v for _, v in sorted(self.views.items()) if v.entity == entity], max_entities, self.layouts
             )
-            for entity in ("customer", "item")
+            for entity in sorted({"customer", "item", *(view.entity for view in self.views.values())})
         }
         self.alerts: dict[str, AlertState] = {}
         self._max = max_entities
@@ -211,15 +212,11 @@ class State:
         n = len(feed.rows)
         if n == 0:
             return
-        buckets = self.store.buckets
-        if buckets == 1:
-            bucket = np.zeros(n, np.int64)
-        else:
-            bucket = np.fromiter((bucket_of(e, buckets) for e in feed.rows.entities), np.int64, n)
-        keep = ownership.foldable(topic, feed, bucket)
+        also = [part for part in feed.also if STREAMS[part.rows.stream][0] in self.tables]
+        keep = ownership.foldable(topic, feed, self._buckets(feed, also))
         if topic == "demand":
-            self._metrics.duplicates.inc(n - int(keep.sum()))
-        at = np.flatnonzero(keep)
+            self._metrics.duplicates.inc(n - int(keep[:, 0].sum()))
+        at = np.flatnonzero(keep[:, 0])
         rows = feed.rows if len(at) == n else feed.rows.take(at)
         table = self.tables[STREAMS[rows.stream][0]]
         if copies is None:
@@ -227,6 +224,28 @@ class State:
         else:
             copies.left.subtract(feed.rows.entities)
             self._count_late(topic, copies.fold(table, rows, topic, feed.partition[at], feed.offset[at]))
+        self._note(rows, folded)
+        for part, kept in zip(also, keep.T[1:], strict=True):
+            fresh = kept[part.record]
+            rows = part.rows if fresh.all() else part.rows.take(np.flatnonzero(fresh))
+            self._count_late(topic, self.tables[STREAMS[rows.stream][0]].fold(rows))
+            self._note(rows, folded)
+
+    def _buckets(self, feed: Feed, also: Sequence[Also]) -> NDArray[np.int64]:
+        """The bucket of each record's own entity and of the others, int64 of shape (n, entities); -1: none."""
+        out = np.full((len(feed.rows), 1 + len(also)), -1, np.int64)
+        out[:, 0] = self._bucket(feed.rows)
+        for j, part in enumerate(also, 1):
+            out[part.record, j] = self._bucket(part.rows)
+        return out
+
+    def _bucket(self, rows: Rows) -> NDArray[np.int64]:
+        buckets = self.store.buckets
+        if buckets == 1:
+            return np.zeros(len(rows), np.int64)
+        return np.fromiter((bucket_of(e, buckets) for e in rows.entities), np.int64, len(rows))
+
+    def _note(self, rows: Rows, folded: Folded) -> None:
         for name, view in self.views.items():
             if view.stream == rows.stream:
                 folded.changed.setdefault(name, {}).update(dict.fromkeys(rows.entities))
@@ -245,6 +264,7 @@ def touched(folded: Folded, entity: str) -> dict[str, None]:
     keys: dict[str, None] = {}
     for feeds in folded.feeds.values():
         for feed in feeds:
-            if STREAMS[feed.rows.stream][0] == entity:
-                keys.update(dict.fromkeys(feed.rows.entities))
+            for rows in (feed.rows, *(part.rows for part in feed.also)):
+                if STREAMS[rows.stream][0] == entity:
+                    keys.update(dict.fromkeys(rows.entities))
     return keys

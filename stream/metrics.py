@@ -44,6 +44,9 @@ class Metrics:
             registry=r,
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
         )
+        self.unjoined = Counter(
+            "tidecast_unjoined_rows", "rows scored without joined features: the store did not answer", registry=r
+        )
         self.store_waits = Counter("tidecast_store_unavailable", "writes that waited for the store", registry=r)
 
     def serve(self, host: str, port: int, probes: Mapping[str, Callable[[], bool]]) -> None:

@@ -6,7 +6,7 @@ What it costs an event: benchmarks/stages.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from features.ids import IdCache, hashes_or_0
 from features.rows import (
+    ALL,
+    STREAMS,
     ClickKind,
     InventoryKind,
     OrderKind,
@@ -22,8 +24,10 @@ from features.rows import (
     fixed,
     line_values,
     order_rows_of,
+    region_of,
     rows_of,
 )
+from features.shards import shard_key
 from stream.decode import Decoded, item_key
 from stream.events import (
     AddToCart,
@@ -76,6 +80,19 @@ LINES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Also:
+    """What records say of another entity than their own.
+
+    Args:
+        rows: in log order, m of them.
+        record: which row of the feed each is beside, int64 of shape (m,), ascending, each once.
+    """
+
+    rows: Rows
+    record: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """Rows of one stream with the record that each came from.
 
@@ -83,6 +100,7 @@ class Feed:
         rows: in log order.
         partition, offset: of the record, int64 of shape (n,).
         source_partition, source_position: for `demand`, where the order line came from; empty otherwise.
+        also: what the same records say of other entities.
     """
 
     rows: Rows
@@ -90,6 +108,7 @@ class Feed:
     offset: NDArray[np.int64]
     source_partition: NDArray[np.int64]
     source_position: NDArray[np.int64]
+    also: tuple[Also, ...] = ()
 
 
 _NONE = np.empty(0, np.int64)
@@ -174,7 +193,19 @@ def _demand(batch: Decoded, ids: IdCache) -> list[Feed]:
         np.fromiter(map(attrgetter(name), events), np.int64, n)
         for name in ("source_offset", "line", "source_partition")
     )
-    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, offset * LINES + line)]
+    also = _of_products(batch, rows)
+    return [Feed(rows, np.asarray(batch.partitions), np.asarray(batch.offsets), source, offset * LINES + line, also)]
+
+
+def _of_products(batch: Decoded, demand: Rows) -> tuple[Also, Also]:
+    """Each order line as its product sees it, and as the shop sees it, in the partition's own shards of them."""
+    columns = {name: demand.columns[name] for name in ("kind", "event_time_ms", *STREAMS["product_lines"][1])}
+    products = [shard_key(event.sku, p) for event, p in zip(batch.events, batch.partitions, strict=True)]
+    every, all_of_them = np.arange(len(products)), [shard_key(ALL, p) for p in batch.partitions]
+    return (
+        Also(Rows("product_lines", products, columns), every),
+        Also(Rows("product_lines", all_of_them, columns), every),
+    )
 
 
 def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
@@ -189,7 +220,19 @@ def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
         reference=hashes_or_0([getattr(e, "purchase_order_id", None) for e in events]),
         simulated=[e.simulated for e in events],
     )
-    return [_feed(batch, rows)]
+    return [replace(_feed(batch, rows), also=_of_regions(batch, rows))]
+
+
+def _of_regions(batch: Decoded, stock: Rows) -> tuple[Also, ...]:
+    """Each event at a location of a region as the product in the region sees it, in the partition's own shard."""
+    regions = [region_of(event.location) for event in batch.events]
+    record = np.flatnonzero([region is not None for region in regions])
+    if not len(record):
+        return ()
+    keys = [shard_key(f"{regions[i]}:{batch.events[i].sku}", batch.partitions[i]) for i in record.tolist()]
+    columns = {name: stock.columns[name][record] for name in ("kind", "event_time_ms", "quantity")}
+    columns["shop"] = hashes_or_0([batch.events[i].location for i in record.tolist()])
+    return (Also(Rows("region_stock", keys, columns), record),)
 
 
 def _feed(batch: Decoded, rows: Rows) -> Feed:

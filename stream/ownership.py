@@ -49,12 +49,18 @@ class Owned:
 
 @kernel
 def fresh_positions(rows: Any, sources: Any, positions: Any, newest: Any) -> Any:
-    """Which rows bring a source position that has not been folded; moves `newest` on."""
-    keep = np.zeros(rows.shape[0], np.bool_)
+    """Which records bring a source position that has not been folded, for each of their entities; moves `newest` on.
+
+    Args:
+        rows: where in `newest` each entity of each record stands, shape (n, entities); -1: it is not looked at.
+    """
+    keep = np.zeros(rows.shape, np.bool_)
     for i in range(rows.shape[0]):
-        if positions[i] > newest[rows[i], sources[i]]:
-            newest[rows[i], sources[i]] = positions[i]
-            keep[i] = True
+        for j in range(rows.shape[1]):
+            keep[i, j] = rows[i, j] >= 0 and positions[i] > newest[rows[i, j], sources[i]]
+        for j in range(rows.shape[1]):  # not before: two entities of a record may be in one bucket
+            if keep[i, j]:
+                newest[rows[i, j], sources[i]] = positions[i]
     return keep
 
 
@@ -109,18 +115,21 @@ class Ownership:
             self.erasures.clear()
 
     def foldable(self, topic: str, feed: Feed, bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which rows of a feed are not in the state yet, bool of shape (n,); notes the source positions it lets by.
+        """Which records of a feed are not in the state of their entities yet; notes the source positions it lets by.
 
         Args:
             topic: the feed's topic.
             feed: rows in log order.
-            bucket: of each row's entity, int64 of shape (n,).
+            bucket: of each entity of each record, int64 of shape (n, entities); -1: it has none there.
+
+        Returns:
+            bool of the shape of `bucket`.
         """
         parts, inverse = np.unique(feed.partition, return_inverse=True)
         folded = np.array([[r or 0 for r in self.owned[topic, int(p)].folded_to] for p in parts], np.int64)
-        keep = feed.offset >= folded[inverse, bucket]
+        keep = (feed.offset[:, None] >= folded[inverse[:, None], bucket]) & (bucket >= 0)
         if len(feed.source_partition):
-            keep[keep] = self._unseen(topic, feed, parts, inverse, bucket, keep)
+            keep = self._unseen(topic, feed, parts, np.where(keep, inverse[:, None] * self.buckets + bucket, -1))
         return np.asarray(keep)
 
     def _unseen(
@@ -128,19 +137,16 @@ class Ownership:
         topic: str,
         feed: Feed,
         parts: NDArray[np.int64],
-        inverse: NDArray[np.intp],
-        bucket: NDArray[np.int64],
-        keep: NDArray[np.bool_],
+        rows: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
         """A restarted worker publishes demand records again; each source position is folded once."""
-        sources, of = np.unique(feed.source_partition[keep], return_inverse=True)
+        sources, of = np.unique(feed.source_partition, return_inverse=True)
         newest = np.full((len(parts) * self.buckets, len(sources)), -1, np.int64)
         for i, p in enumerate(parts.tolist()):
             for b, seen in enumerate(self.owned[topic, p].sources):
                 for j, s in enumerate(sources.tolist()):
                     newest[i * self.buckets + b, j] = seen.get(s, -1)
-        rows = (inverse * self.buckets + bucket)[keep]
-        fresh = fresh_positions(rows, of, feed.source_position[keep], newest)
+        fresh = fresh_positions(rows, of, feed.source_position, newest)
         for i, p in enumerate(parts.tolist()):
             for b, seen in enumerate(self.owned[topic, p].sources):
                 at = newest[i * self.buckets + b]

@@ -17,6 +17,7 @@ from stream.errors import UsageError
 from stream.events import SourceOffset
 from stream.featurelog import FeatureLog
 from stream.fold import Folded, State
+from stream.joins import Joins
 from stream.metrics import Metrics
 from stream.ownership import Ownership
 from stream.provenance import ID, Touch, headers_of
@@ -65,6 +66,7 @@ class Scoring:
 
     Args:
         ageing: which models' scores age.
+        joins: reads the views of products; None: nothing is known of them.
     """
 
     def __init__(
@@ -75,10 +77,11 @@ class Scoring:
         metrics: Metrics,
         log: FeatureLog | None = None,
         ageing: Ageing | None = None,
+        joins: Joins | None = None,
     ) -> None:
         self.ageing = Ageing() if ageing is None else ageing
         self._log = FeatureLog(0.0) if log is None else log
-        self.scorers = {name: SCORERS[name](model, reference, settings) for name, model in models.items()}
+        self.scorers = {name: SCORERS[name](model, reference, settings, joins) for name, model in models.items()}
         self._metrics = metrics
 
     def alerting(self, batch: DecodedBatch, ownership: Ownership, state: State, results: Results) -> Alerting | None:

@@ -109,6 +109,15 @@ class ModelSettings(_Section):
     service_level: Annotated[float, Field(gt=0, lt=1, description="for suggested order quantities")] = 0.95
 
 
+class FeatureSettings(_Section):
+    """Features that are read of other entities than the one that is scored."""
+
+    joined_for_s: Annotated[
+        float, Field(ge=0, description="what is read of products is kept so long; 0: nothing is, it is unknown")
+    ] = 60.0
+    joined_max_entities: Annotated[int, Field(ge=1, description="products that are kept at most")] = 100_000
+
+
 class FeatureLogSettings(_Section):
     """The topic `feature-log`, which `tidecast parity` recomputes."""
 
@@ -133,6 +142,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
     models: ModelSettings = ModelSettings()
+    features: FeatureSettings = FeatureSettings()
     feature_log: FeatureLogSettings = FeatureLogSettings()
     metrics: MetricsSettings = MetricsSettings()
 

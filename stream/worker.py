@@ -18,6 +18,7 @@ from stream.commit import SCORE_TTL_MS, Commit, Interrupted
 from stream.decode import DeadLetter, Decoder, RecordLike
 from stream.featurelog import FeatureLog
 from stream.fold import State
+from stream.joins import Joins
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.patience import Patience, Stopped
@@ -74,6 +75,7 @@ class Worker:
         self._feed = ReferenceFeed(settings.kafka, reference, metrics)
         self._exactly_once = settings.worker.delivery == "exactly_once"
         self._sink = self._make_sink()
+        self._joins = Joins(store, self._state.ids, settings.features, metrics)
         self._commit = Commit(
             Decoder(worker.max_future_skew_ms, worker.max_record_bytes),
             self._state,
@@ -85,6 +87,7 @@ class Worker:
                 metrics,
                 FeatureLog(settings.feature_log.share),
                 ageing_of({name: model.manifest for name, model in models.items()}, settings),
+                self._joins,
             ),
             self._sink,
             metrics,
@@ -254,9 +257,13 @@ class Worker:
     def _lost(self, partitions: list[Partition]) -> None:
         self._ownership.drop(partitions)
         self._commit.abandon()
-        self._state.forget()
+        self._forget()
         if self._ownership.owned:  # by KIP-848 others stay, and what was done for them has been abandoned, too
             self._stale = PartitionsWent(f"{', '.join(f'{t}[{p}]' for t, p in partitions)} went to another worker")
+
+    def _forget(self) -> None:
+        self._state.forget()
+        self._joins.forget()
 
     def _recover(self, conflict: Exception) -> None:
         """Another owner, a store that lost its fences, or a transaction that did not end as it should: forget what is
@@ -268,7 +275,7 @@ class Worker:
             "%s; reading K and R again",
             conflict,
         )
-        self._state.forget()
+        self._forget()
         self._state.ids.save_again()
         self._commit.abandon()
         self._ownership.erasures.clear()

@@ -7,6 +7,7 @@ rows arrive; views on repartitioned topics take only those, because there the or
 
 from features.aggregations.base import Aggregation, Field
 from features.aggregations.count import Count
+from features.aggregations.daily_distinct import DailyDistinct
 from features.aggregations.decayed import Decayed
 from features.aggregations.distinct import Distinct
 from features.aggregations.gap import Gap
@@ -25,6 +26,7 @@ from features.aggregations.tiles import Tiles, WideTiles
 __all__ = [
     "Aggregation",
     "Count",
+    "DailyDistinct",
     "Decayed",
     "Distinct",
     "Field",

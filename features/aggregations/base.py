@@ -75,6 +75,8 @@ class Aggregation(ABC):
 
     #: True where the state does not depend on the order in which rows arrive.
     order_free: ClassVar[bool] = False
+    #: True where `merge` is there: two states of one entity make the state of all their rows.
+    mergeable: ClassVar[bool] = False
     #: What cancellations and returns do to it: a sentence for its page in the docs.
     undone: ClassVar[str] = "Cancellations and returns take no part: what was added stays."
     #: Parameters that change only what is read, not what is kept.
@@ -103,6 +105,14 @@ class Aggregation(ABC):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """The columns that `read` gives, each with a sentence and its unit."""
+
+    def merge(self, into: State, other: State) -> None:
+        """Takes the state of `other` into that of `into`, record by record; only where it is `mergeable`.
+
+        Args:
+            into, other: fields of n records each; `other` stays as it is.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be merged")
 
     def read_lists(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[Any]]:
         """Columns that hold a sequence an entity, each of shape (n, length); most aggregations have none."""

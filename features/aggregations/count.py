@@ -27,6 +27,7 @@ class Count(Aggregation):
 
     minus: tuple[int, ...] = ()
     order_free = True
+    mergeable = True
     undone: ClassVar[str] = "The kinds in `minus` take one off each, exactly, whatever the order they come in."
 
     def fields(self) -> list[Field]:
@@ -41,6 +42,10 @@ class Count(Aggregation):
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """The count."""
         return {self.name: state["n"][slots].astype(np.float64)}
+
+    def merge(self, into: State, other: State) -> None:
+        """The sum."""
+        into["n"] += other["n"]
 
     def describe(self) -> dict[str, str]:
         """One column."""

@@ -24,15 +24,22 @@ _ALPHA = {4: 0.673, 5: 0.697, 6: 0.709}
 
 
 @kernel
+def place_of(number: Any, precision: int) -> Any:
+    """The register of an id, and the rank that it has there."""
+    at = np.int64(number >> np.uint64(64 - precision))
+    rest = number << np.uint64(precision)
+    rank = 1
+    while rank <= 64 - precision and not rest & np.uint64(1 << 63):
+        rest = rest << np.uint64(1)
+        rank += 1
+    return at, rank
+
+
+@kernel
 def _update(register: Any, slots: Any, kinds: Any, ids: Any, mask: int, precision: int) -> None:
     for i in range(slots.shape[0]):
         if mask & (1 << kinds[i]) and ids[i] != 0:
-            at = np.int64(ids[i] >> np.uint64(64 - precision))
-            rest = ids[i] << np.uint64(precision)
-            rank = 1
-            while rank <= 64 - precision and not rest & np.uint64(1 << 63):
-                rest = rest << np.uint64(1)
-                rank += 1
+            at, rank = place_of(ids[i], precision)
             if rank > register[slots[i], at]:
                 register[slots[i], at] = rank
 
@@ -90,13 +97,16 @@ class Distinct(Aggregation):
         _update(state["register"], slots, columns["kind"], columns[self.of], self.mask, self.precision)
         return 0
 
+    def estimate(self, registers: NDArray[np.uint8], slots: Slots) -> NDArray[np.float64]:
+        """How many different ids the registers at `slots` have seen, float64 of shape (n,)."""
+        size = 1 << self.precision
+        out = np.empty(len(slots), np.float64)
+        _estimate(registers, slots, _ALPHA.get(self.precision, 0.7213 / (1 + 1.079 / size)), out)
+        return out
+
     def read(self, state: State, slots: Slots, as_of_ms: Times) -> dict[str, NDArray[np.float64]]:
         """The estimate."""
-        registers = 1 << self.precision
-        alpha = _ALPHA.get(self.precision, 0.7213 / (1 + 1.079 / registers))
-        out = np.empty(len(slots), np.float64)
-        _estimate(state["register"], slots, alpha, out)
-        return {self.name: out}
+        return {self.name: self.estimate(state["register"], slots)}
 
     def describe(self) -> dict[str, str]:
         """One column, with its error."""

@@ -85,6 +85,19 @@ def _update(
 
 
 @kernel
+def _merge(ring: Any, head: Any, other: Any, other_head: Any, words: int) -> None:
+    length = ring.shape[1] // words
+    for s in range(ring.shape[0]):
+        top: Any = max(np.int64(head[s]), np.int64(other_head[s]))
+        for k in range(min(top - head[s], length)):
+            _set(ring, s, (top - k) % length, words, 0)
+        head[s] = top
+        for tile in range(max(top, np.int64(length)) - length + 1, np.int64(other_head[s]) + 1):
+            at = tile % length
+            _set(ring, s, at, words, _get(ring, s, at, words) + _get(other, s, at, words))
+
+
+@kernel
 def window_sums(
     ring: Any, head: Any, words: int, slots: Any, as_of: Any, first_back: Any, last_back: Any, tile_ms: int, out: Any
 ) -> None:
@@ -137,6 +150,7 @@ class Tiles(Aggregation):
     tile_ms: int = DAY_MS
     small: bool = False
     order_free = True
+    mergeable = True
     undone: ClassVar[str] = "The kinds in `minus` are taken off exactly, in the tile of their own event time."
     read_only: ClassVar[frozenset[str]] = frozenset({"windows"})
 
@@ -180,6 +194,10 @@ class Tiles(Aggregation):
             kinds_mask(self.minus),
             self.tile_ms,
         )
+
+    def merge(self, into: State, other: State) -> None:
+        """The later ring, with the tiles of the other that it still covers."""
+        _merge(into["ring"], into["head"], other["ring"], other["head"], self._words)
 
     def sums(
         self, state: State, slots: Slots, as_of_ms: Times, first_back: NDArray[Any], last_back: NDArray[Any]

@@ -24,7 +24,7 @@ from features.history.gather import Gathered, gather
 from features.history.output import Answers, check_names, write
 from features.history.spine import Spine, read_spine
 from features.logfile import CHUNK_BYTES, estimated_rows, topic_file
-from features.view import View
+from features.view import REPARTITIONED, View
 
 __all__ = ["Asked", "By", "HistoryError", "Progress", "Told", "history"]
 
@@ -123,7 +123,7 @@ def _shard(
         if not first.all():
             again = found["event"][~first]
             # The lines of an event are of several items, and so in several shards: there they are counted themselves.
-            counted[TOPIC_OF[stream]] = len(again if stream == "demand" else np.unique(again))
+            counted[TOPIC_OF[stream]] = len(again if stream in REPARTITIONED else np.unique(again))
             found = {name: column[first] for name, column in found.items() if len(column)}
         answer(asked, [v for v in views if v.stream == stream], found, number, spine.as_of_ms[rows], out)
     for topic, count in counted.items():

@@ -22,7 +22,12 @@ from features.history.asked import HistoryError
 from features.logfile import first_null, flat, is_text
 
 #: Names of the column that says who, by entity.
-KEYS = {"customer": ("customer", "customer_id"), "item": ("item",)}
+KEYS = {
+    "customer": ("customer", "customer_id"),
+    "item": ("item",),
+    "product": ("product", "sku"),
+    "region": ("region",),
+}
 _TIMES = ("as_of_ms", "as_of")
 _BATCH_ROWS = 65_536
 

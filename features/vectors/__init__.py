@@ -7,10 +7,11 @@ Unknown values are NaN; the models' graphs take care of them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from features.discovery import discover
+from features.vectors import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,28 @@ def contract(vector: str) -> Contract:
     ['item_demand.demand', 'item_demand.lines', 'item_demand.units', 'item_stock.stock']
     """
     module = importlib.import_module(f"features.vectors.{vector}")
-    reads: Sequence[str] = module.READS
+    reads: Sequence[str] = [*module.READS, *(joined.READS if reads_products(module.FEATURES) else ())]
     parts = {read: read.split(".", 1) for read in reads}
     fingerprints = {read: discover()[view].column_fingerprint(part) for read, (view, part) in parts.items()}
     return Contract(vector, tuple(module.FEATURES), fingerprints)
 
 
-def views_read(reads: Sequence[str]) -> list[str]:
-    """The views behind a contract's `reads`, in name order.
+def reads_products(features: Collection[str]) -> bool:
+    """Whether a vector with these features has joined columns of products.
+
+    >>> reads_products(contract("stockout").features)
+    False
+    """
+    return set(joined.FEATURES) <= set(features)
+
+
+def views_read(reads: Sequence[str], entity: str | None = None) -> list[str]:
+    """The views behind a contract's `reads`, in name order; only those of an entity where one is named.
 
     >>> views_read(["b.x", "a.y", "b.z"])
     ['a', 'b']
+    >>> views_read(["item_demand.units", "product_demand.lines"], "item")
+    ['item_demand']
     """
-    return sorted({read.split(".", 1)[0] for read in reads})
+    views = sorted({read.split(".", 1)[0] for read in reads})
+    return [view for view in views if entity is None or discover()[view].entity == entity]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.vectors import next_best_offer, reorder, stockout
+from features.vectors import joined, next_best_offer, reorder, stockout
 
 Values = dict[str, list[float | str | None]]
 
@@ -70,7 +70,7 @@ def _next_best_offer(rows: next_best_offer.OfferRows, i: int) -> Values:
 #: Which view a feature is read from: by vector, prefixes in the order in which they are tried. What is on hand is what
 #: was counted, less the demand since then.
 _VIEWS = {
-    "reorder": (("customer_", "customer_orders"), ("", "customer_repertoire")),
+    "reorder": (("customer_", "customer_orders"), ("shop_", joined.VIEW), ("", "customer_repertoire")),
     "stockout": (
         ("on_hand", "item_stock"),
         ("arriving", "item_stock"),

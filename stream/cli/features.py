@@ -83,8 +83,8 @@ def _describe(console: Console, view: ViewFacts, whole: bool) -> None:
 
 @features.command()
 def show(
-    entity: Annotated[Literal["customer", "item"], typer.Argument(help="customer or item")],
-    key: Annotated[str, typer.Argument(help="customer_id, or location:sku")],
+    entity: Annotated[Literal["customer", "item", "product", "region"], typer.Argument(help="whose features")],
+    key: Annotated[str, typer.Argument(help="customer_id, location:sku, sku (* is all products) or region:sku")],
     as_of: Annotated[
         datetime | None, typer.Option(help="event time to read at [default: now on the stream's clock]")
     ] = None,
@@ -93,7 +93,7 @@ def show(
     flags: Set = None,
     store_url: StoreUrl = None,
 ) -> None:
-    """Show the stored features of a customer or an item: status, ages, values, and its latest scores.
+    """Show the stored features of a customer, an item or a product: status, ages, values, and its latest scores.
 
     Examples:
 
@@ -109,7 +109,7 @@ def show(
     at = None if as_of is None else int(as_of.replace(tzinfo=as_of.tzinfo or UTC).timestamp() * 1000)
     with opened(stored) as store:
         found = FeatureClient(store=store, views=known_views()).get(entity, key, as_of_ms=at)
-        scores = {model: store.load("s", model, [key])[0] for model in SCORES[entity]}
+        scores = {model: store.load("s", model, [key])[0] for model in SCORES.get(entity, ())}
         names = _names(store, found)
     if all(view.layout is None for view in found.views.values()):
         raise UsageError(

@@ -102,6 +102,10 @@ def _tell(report: Report) -> None:
     console.print(table)
     told = ", ".join(f"{n:,} {outcome}" for outcome, n in report.counts.items())
     console.print(f"{report.vectors:,} vectors: {told}", highlight=False)
+    if report.behind:
+        console.print(
+            f"{report.behind:,} read products before all order lines of the days before had come: not compared"
+        )
     if report.unchecked:
         console.print(
             f"{report.unchecked:,} more were not checked: of erased entities, or of other features than these"

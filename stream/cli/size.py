@@ -74,10 +74,12 @@ class Sizes(msgspec.Struct, frozen=True):
 
 def measure(store: Store, views: Mapping[str, View], sample: int, forecast: int | None = None) -> Sizes:
     """What is in a store, and what `forecast` customers and as many items would take."""
+    from stream.erase import SCORES
+
     kinds = sorted({view.entity for view in views.values()})
     fences = [fence for at in sorted(store.clock()) for fence in store.fences(*_partition(at))]
     return Sizes(
-        entities=[_entity(store, entity, views, sample, forecast) for entity in kinds],
+        entities=[_entity(store, entity, views, sample, forecast if entity in SCORES else None) for entity in kinds],
         forecast_entities=forecast,
         rings_bytes=sum(len(fence.seen) for fence in fences),
         fences=sum(fence.epoch > 0 for fence in fences),

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from features.ids import hash64
 from models.manifest import Manifest
 from stream.ageing import Ageing, ageing_of
 from stream.errors import UsageError
 from stream.events import FeatureVector
 from stream.parity.compare import Report
 from stream.parity.events import EventRows, rows_from_kafka, rows_from_log
+from stream.parity.joined import products_of
 from stream.parity.recompute import limits_of, recompute
 from stream.reader import TopicReader
 from stream.score import load_models
@@ -95,10 +97,11 @@ def check(
     manifests = {name: model.manifest for name, model in load_models(settings.models).items()}
     vectors = [v for v in logged.vectors if v.key not in logged.erased and _is_ours(manifests, v)]
     keys = {(v.entity, v.key) for v in vectors}
+    products = products_of(vectors)
     progress(f"reading events for {len(vectors):,} vectors")
 
     def wanted(entity: str, key: str) -> bool:
-        return (entity, key) in keys
+        return hash64(key) in products if entity == "product" else (entity, key) in keys
 
     if events is None:
         rows = rows_from_kafka(settings, wanted)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
+from features.vectors.joined import is_joined
 from features.vectors.values import view_of
 from stream.parity.recompute import Recomputed
 
@@ -33,6 +34,8 @@ class Report:
             engine had one, but there is none.
         examples: the first that differ.
         unchecked: vectors beside these that cannot be recomputed.
+        behind: vectors whose joined columns were read before the shards had all order lines of the days that they are
+            of; all else of them is compared.
     """
 
     vectors: int = 0
@@ -40,6 +43,7 @@ class Report:
     views: dict[str, dict[str, dict[Outcome, int]]] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     unchecked: int = 0
+    behind: int = 0
 
     @property
     def good(self) -> bool:
@@ -52,7 +56,10 @@ class Report:
         same = done.as_of_ms == done.logged.as_of_ms
         if not same:
             self._note(done, "as_of_ms")
+        self.behind += done.behind
         for feature in done.logged.values.keys() | done.values.keys():
+            if done.behind and is_joined(feature):
+                continue
             told = compare(done.logged.values.get(feature, []), done.values.get(feature, []))
             counts = self.views.setdefault(view_of(vector, feature), {}).setdefault(feature, _counts())
             for outcome in told:
@@ -99,6 +106,7 @@ class Report:
             **counts,
             "views": views,
             "unchecked": self.unchecked,
+            "behind": self.behind,
             "examples": self.examples,
         }
 

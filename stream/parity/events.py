@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.ids import IdCache
-from features.rows import Rows
+from features.rows import STREAMS, Rows
 from features.store import Fence
 from stream.decode import Decoded, DecodedBatch, Decoder, RecordLike
 from stream.duplicates import drop_duplicates
@@ -207,7 +207,7 @@ def rows_of_records(
         found.events += sum(len(d.events) for d in batch.topics.values())
         for topic, decoded in _with_demand(batch):
             for feed in feeds_of(decoded, ids):
-                _collect(topic, feed, wanted, collected[feed.rows.stream], found)
+                _collect(topic, feed, wanted, collected, found)
     found.streams = {stream: part.rows() for stream, part in collected.items()}
     return found
 
@@ -221,11 +221,23 @@ def _with_demand(batch: DecodedBatch) -> Iterator[tuple[str, Decoded]]:
             yield DEMAND.name, Decoded(DEMAND.name, [e for *_, e in lines], [0] * len(lines), [0] * len(lines))
 
 
-def _collect(topic: str, feed: Feed, wanted: Callable[[str, str], bool], into: _Collected, found: EventRows) -> None:
+def _collect_also(rows: Rows, feed: Feed, wanted: Callable[[str, str], bool], into: dict[str, _Collected]) -> None:
+    """What the records say of other entities, whose keys are those of shards."""
+    names = [key.rpartition("#")[0] for key in rows.entities]
+    keep = np.flatnonzero([wanted(STREAMS[rows.stream][0], name) for name in names])
+    if len(keep):
+        into[rows.stream].add(replace(feed, rows=Rows(rows.stream, names, rows.columns)), keep)
+
+
+def _collect(
+    topic: str, feed: Feed, wanted: Callable[[str, str], bool], into: dict[str, _Collected], found: EventRows
+) -> None:
     entity = "item" if topic in (DEMAND.name, INVENTORY.name) else "customer"
     names: Sequence[str] = feed.rows.entities
     keep = np.flatnonzero([wanted(entity, key) for key in names])
-    into.add(feed, keep)
+    into[feed.rows.stream].add(feed, keep)
+    for part in feed.also:
+        _collect_also(part.rows, feed, wanted, into)
     demand = topic == DEMAND.name
     partitions: list[int] = (feed.source_partition if demand else feed.partition).tolist()
     positions: list[int] = (feed.source_position if demand else feed.offset).tolist()

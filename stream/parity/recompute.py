@@ -14,12 +14,13 @@ from features.aggregations.base import Slots, Times
 from features.discovery import views_of
 from features.pointintime import snapshots
 from features.table import EntityTable
-from features.vectors import next_best_offer, reorder, stockout, views_read
+from features.vectors import next_best_offer, reads_products, reorder, stockout, views_read
 from features.vectors.values import Values, values_of
 from features.view import View
 from stream.ageing import Ageing
 from stream.events import FeatureVector, Reflected
 from stream.parity.events import EventRows, StreamRows
+from stream.parity.joined import join
 from stream.topology import DEMAND
 
 #: Vectors whose states are held at once.
@@ -29,11 +30,12 @@ _TOPIC = {"orders": "orders", "order_lines": "orders", "clicks": "clicks", "dema
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A logged vector and what the event log says it should be."""
+    """A logged vector and what the event log says it should be, but for joined columns where it was `behind`."""
 
     logged: FeatureVector
     values: Values
     as_of_ms: int
+    behind: bool = False
 
 
 def _assemble(vector: str, table: EntityTable, slots: Slots, as_of_ms: Times, logged: Sequence[FeatureVector]) -> Any:
@@ -64,10 +66,18 @@ def recompute(
         table = _states(part, events)
         slots = table.slots_of([str(i) for i in range(len(part))])
         rows = _assemble(vector, table, slots, np.array([v.as_of_ms for v in part], np.int64), part)
-        read = views_read(list(part[0].reads))
+        late = _joined(rows, part, events)
+        read = views_read(list(part[0].reads), part[0].entity)
         newest = np.maximum.reduce([table.records[view]["event_time_ms"][slots] for view in read]).tolist()
-        out += [Recomputed(v, values_of(rows, i), _as_of_ms(v, newest[i], ages)) for i, v in enumerate(part)]
+        out += [Recomputed(v, values_of(rows, i), _as_of_ms(v, newest[i], ages), late[i]) for i, v in enumerate(part)]
     return out
+
+
+def _joined(rows: Any, vectors: Sequence[FeatureVector], events: EventRows) -> list[bool]:
+    """Which vectors were behind in what they joined; fills it in where there is any."""
+    if isinstance(rows, reorder.ReorderRows) and reads_products(reorder.FEATURES):
+        return join(rows, vectors, events.streams.get("product_lines"))
+    return [False] * len(vectors)
 
 
 def _as_of_ms(vector: FeatureVector, newest_ms: int, ageing: Ageing) -> int:

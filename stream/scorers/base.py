@@ -17,6 +17,7 @@ from features.table import EntityTable
 from features.vectors import views_read
 from models.registry import Model
 from stream.events import Reason, SourceOffset
+from stream.joins import Joins
 from stream.reference import Reference
 from stream.scorers.reasons import largest, null_for_nan
 from stream.settings import ModelSettings
@@ -81,11 +82,13 @@ class Scorer(ABC):
         model: the released model.
         reference: catalog and offers.
         settings: how much a score tells.
+        joins: reads the views of products; None: nothing is known of them.
     """
 
     model: Model
     reference: Reference
     settings: ModelSettings
+    joins: Joins | None = None
 
     #: Where the scores go.
     topic: ClassVar[Topic]
@@ -94,8 +97,8 @@ class Scorer(ABC):
 
     @functools.cached_property
     def views(self) -> list[str]:
-        """The views that the model reads, in name order."""
-        return views_read(list(self.model.manifest.reads))
+        """The views of its entity that the model reads, in name order."""
+        return views_read(list(self.model.manifest.reads), self.entity)
 
     @abstractmethod
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], Any]:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.table import EntityTable
+from features.vectors import reads_products
 from features.vectors.reorder import FEATURES, ReorderRows, reorder_rows
 from stream.events import ReorderProduct, ReorderScores
 from stream.events.scores import Segment
 from stream.scorers.base import Names, Scored, Scorer, Touched
+from stream.scorers.joining import fresh, join, versions
 from stream.scorers.segments import segment
 from stream.topology import REORDER_SCORES
 
@@ -44,6 +46,9 @@ class ReorderScorer(Scorer):
     def score(self, table: EntityTable, touched: Touched) -> tuple[list[Scored], ReorderRows]:
         """A `ReorderScores` record a customer."""
         rows = reorder_rows(table, touched.slots, touched.as_of_ms)
+        joined = None
+        if self.joins is not None and reads_products(self.model.manifest.features):
+            joined = join(self.joins, rows, touched.as_of_ms)
         found = self._told(rows, len(touched.keys))
         name, version = self.model.manifest.name, self.model.manifest.version
         out = []
@@ -54,7 +59,7 @@ class ReorderScorer(Scorer):
                 version=version,
                 as_of_ms=origin.as_of_ms,
                 fallback=None if told.products else "popularity",
-                feature_time_ms=origin.feature_time_ms,
+                feature_time_ms=origin.feature_time_ms | fresh(joined),
                 source=origin.source,
                 customer_id=origin.key,
                 products=shown,
@@ -63,7 +68,8 @@ class ReorderScorer(Scorer):
                 reasons=shown[0].reasons if shown else [],
             )
             out.append(Scored(origin.key, record))
-        return out, rows
+        seen = versions(joined, rows, len(out))
+        return [scored._replace(context=version) for scored, version in zip(out, seen, strict=True)], rows
 
     def _told(self, rows: ReorderRows, customers: int) -> list[_Told]:
         """The best products of each customer, and whether it comes back; nothing where there is no repertoire."""

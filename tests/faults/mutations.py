@@ -96,7 +96,7 @@ def fence_before_states() -> None:
 @mutation
 def folds_again() -> None:
     """Whatever is read is folded, also what the fence says is in the state."""
-    _patch(Ownership, "foldable", lambda _self, _topic, feed, _bucket: feed.offset >= 0)
+    _patch(Ownership, "foldable", lambda _self, _topic, _feed, bucket: bucket >= 0)
 
 
 @mutation

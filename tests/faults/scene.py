@@ -86,6 +86,8 @@ class Scene(contextlib.ExitStack):
             "WORKER__BATCH_MAX_RECORDS": str(plan.batch_max_records),
             "WORKER__COMMIT_INTERVAL_MS": str(plan.commit_interval_ms),
             "FEATURE_LOG__SHARE": "0.1",
+            # What a score joins depends on how far other partitions have come; the rest of it must not.
+            "FEATURES__JOINED_FOR_S": "0",
         }
         if plan.ages:
             ours["WORKER__RESCORE_TICK_MS"] = str(_TICK_MS)

@@ -26,8 +26,10 @@ KINDS: dict[str, tuple[int, ...]] = {
     "orders": tuple(OrderKind),
     "order_lines": tuple(OrderKind),
     "demand": tuple(OrderKind),
+    "product_lines": tuple(OrderKind),
     "clicks": tuple(ClickKind),
     "inventory": tuple(InventoryKind),
+    "region_stock": tuple(InventoryKind),
 }
 
 seeded = settings(derandomize=True, max_examples=40, deadline=None, database=None)
@@ -75,6 +77,7 @@ _VALUES: dict[str, Callable[[Random], int]] = {
     "reference": lambda random: random.choice([0, 11, 12, 13, 14, 15, 2**64 - 1]),
     "simulated": lambda random: int(random.random() < 0.05),
     "session": lambda random: random.choice([0, 0, 5, 6, 2**64 - 1]),
+    "shop": lambda random: hash64(f"shop-{random.randrange(5)}"),
     "customer": lambda random: random.choice([0, *(hash64(f"c{n}") for n in range(9))]),
 }
 

@@ -1,4 +1,4 @@
-"""What a customer and an item cost in the store, keys and all."""
+"""What a customer, an item and shards of a product cost in the store, keys and all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ BUDGETS = [
     ("customer", "C000017850", 2048),
     ("item", "warehouse:85123A", 1024),
     ("item", "warehouse-leeds-2:85123A-XL-RED", 1024),
+    ("product", "85123A-XL-RED#11", 1024),
+    ("region", "yorkshire:85123A-XL-RED#11", 2560),
 ]
 
 

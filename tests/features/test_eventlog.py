@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,6 +90,12 @@ def decoded(topic: str, events: Sequence[Any]) -> Decoded:
 
 def live_rows(topic: str, events: Sequence[Any]) -> list[Rows]:
     return [feed.rows for feed in feeds_of(decoded(topic, events), IdCache())]
+
+
+def live_shards(topic: str, events: Sequence[Any]) -> list[Rows]:
+    """What records say of other entities than their own, each by the name of its entity, not of its shard."""
+    found = [part.rows for feed in feeds_of(decoded(topic, events), IdCache()) for part in feed.also]
+    return [replace(rows, entities=[key.rpartition("#")[0] for key in rows.entities]) for rows in found]
 
 
 def assert_same(logged: Rows, live: Rows) -> None:

@@ -50,6 +50,16 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         240,
         "ab48cf74ff0a121009b19aac70926ee2",
     ),
+    "product_demand": (
+        "d1558b7aa4be9b5a09dc0c976f0100000a000000",
+        784,
+        "41b5b897e60899b9bf65a58ba1b9035f",
+    ),
+    "region_stock": (
+        "78ad4b8281d3b84315bc3fc06f01000016000000",
+        1960,
+        "ed9fa7a4f777877897427f49904f74c4",
+    ),
 }
 
 

@@ -24,8 +24,8 @@ from features.discovery import discover
 from features.eventlog import TOPIC_OF
 from features.history import Asked, By, HistoryError, Told, history
 from features.logfile import EventLogError
-from features.rows import Rows
-from features.view import View
+from features.rows import ALL, STREAMS, Rows, rows_of
+from features.view import REPARTITIONED, View
 from stream.cli.history import history as command
 from stream.errors import UsageError
 from stream.eventlog import write_topic
@@ -42,11 +42,12 @@ from stream.events import (
 )
 from stream.repartition import demand_of
 from tests.features.streams import START_MS, seeded
-from tests.features.test_eventlog import decoded, live_rows
+from tests.features.test_eventlog import decoded, live_rows, live_shards
 
 VIEWS = sorted(discover().values(), key=lambda view: view.name)
 CUSTOMERS = ["a", "b", "ünï ☕", "17"]
 ITEMS = ["w:A", "w:B", "w:A:B"]
+NAMES = {"customer": CUSTOMERS, "item": ITEMS, "product": ["A", "B", "A:B", ALL], "region": ["x:A", "x:A:B"]}
 every_view = pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
 
 
@@ -76,7 +77,8 @@ def _click(random: Random, base: dict[str, Any]) -> Any:
 
 
 def _stock(random: Random, base: dict[str, Any]) -> Any:
-    of: dict[str, Any] = {**base, "location": "w", "sku": random.choice(["A", "B", "A:B"]), "quantity": 4.0}
+    where = {"location": random.choice(["w", "w", "x/1", "x/2"]), "sku": random.choice(["A", "B", "A:B"])}
+    of: dict[str, Any] = {**base, **where, "quantity": 4.0}
     order = PurchaseOrderPlaced(**of, expected_at_ms=base["event_time_ms"] + DAY_MS, purchase_order_id="p")
     return random.choice([StockCounted(**of), StockReceived(**of, purchase_order_id="p"), order])
 
@@ -112,9 +114,11 @@ def visible(events: Sequence[Any], as_of_ms: int, asked: Asked) -> list[Any]:
 def rows_seen(view: View, events: Sequence[Any], name: str) -> Rows:
     """The rows that the live worker makes of events, those of one entity."""
     topic = TOPIC_OF[view.stream]
-    if view.stream == "demand":
+    if topic == "orders" and view.stream in REPARTITIONED:
         topic, events = "demand", [record for _, _, record in demand_of(decoded("orders", events))]
-    (rows,) = [rows for rows in live_rows(topic, events) if rows.stream == view.stream]
+    found = [*live_rows(topic, events), *live_shards(topic, events)]
+    none = rows_of(view.stream, [], kind=[], event_time_ms=[], **{column: [] for column in STREAMS[view.stream][1]})
+    rows = next((rows for rows in found if rows.stream == view.stream and name in rows.entities), none)
     return rows.take(np.flatnonzero([entity == name for entity in rows.entities]))
 
 
@@ -139,7 +143,7 @@ def asked_of(log: Path, spine: pl.DataFrame, asked: Asked, out: str = "rows.parq
 def spine_of(view: View, events: Sequence[Any], seed: int, size: int = 30) -> pl.DataFrame:
     """Times at, just before, just after and long after those of events; columns to pass through."""
     random = Random(seed)
-    names = [*(CUSTOMERS if view.entity == "customer" else ITEMS), "nobody"]
+    names = [*NAMES[view.entity], "nobody"]
     times = [random.choice(events).event_time_ms + random.choice([0, 0, -1, 1, 500 * DAY_MS]) for _ in range(size)]
     who = [random.choice(names) for _ in times]
     return pl.DataFrame(
@@ -201,7 +205,7 @@ def test_what_a_live_worker_would_have_had_after_each_event(view: View, tmp_path
     events = topic_events(topic, 60, 3)
     write_topic(tmp_path, topic, events)
     marks = np.maximum.accumulate([e.event_time_ms for e in events])
-    name = CUSTOMERS[0] if view.entity == "customer" else ITEMS[0]
+    name = NAMES[view.entity][0]
     spine = pl.DataFrame({view.entity: [name] * len(events), "as_of_ms": marks})
     found, _ = asked_of(tmp_path, spine, Asked((view,), By.ARRIVAL, include_equal=True))
     first = {e.event_id: i for i, e in reversed(list(enumerate(events)))}

@@ -19,7 +19,7 @@ from features.aggregations.base import DAY_MS
 from features.discovery import discover, views_of
 from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind
 from features.table import EntityTable
-from features.vectors import contract, next_best_offer, reorder, stockout
+from features.vectors import contract, joined, next_best_offer, reorder, stockout
 from tests.features.aggregations.test_recent import arrivals
 from tests.features.aggregations.test_repertoire import table_of
 from tests.features.aggregations.test_stock import open_orders, shelf
@@ -359,6 +359,7 @@ def test_the_contract_names_features_and_layouts(vector: str, module: Any) -> No
     found = contract(vector)
     assert found.vector == vector
     assert found.features == tuple(module.FEATURES)
-    parts = {read: read.split(".") for read in module.READS}
+    joins = joined.READS if set(joined.FEATURES) <= set(module.FEATURES) else ()
+    parts = {read: read.split(".") for read in [*module.READS, *joins]}
     assert found.reads == {read: discover()[view].column_fingerprint(name) for read, (view, name) in parts.items()}
     assert all(module.FEATURES.values()), "each feature has a sentence"

@@ -22,11 +22,12 @@ from stream.commit import Commit
 from stream.decode import Decoder
 from stream.featurelog import FeatureLog
 from stream.fold import State
+from stream.joins import Joins
 from stream.metrics import Metrics
 from stream.ownership import Ownership, Partition
 from stream.reference import Reference
 from stream.score import Scoring
-from stream.settings import ModelSettings
+from stream.settings import FeatureSettings, ModelSettings
 from stream.sink import Sink
 
 T = TypeVar("T")
@@ -296,14 +297,16 @@ class Engine:
         views: Mapping[str, View] | None = None,
         log_share: float = 0.0,
         ageing: Ageing | None = None,
+        joined: bool = False,
     ) -> None:
         self.store, self.sink = store, sink
         self.metrics = Metrics()
         self.state = State(store, max_entities, self.metrics, views=views)
         self.ownership = Ownership(store.buckets)
         self.reference = Reference(self.state.ids)
+        joins = Joins(store, self.state.ids, FeatureSettings(), self.metrics) if joined else None
         self.scoring = Scoring(
-            fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share), ageing
+            fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share), ageing, joins
         )
         self.commit = Commit(
             Decoder(300_000, 100_000),

@@ -92,6 +92,7 @@ def test_a_batch_is_folded_into_every_view_of_its_streams(store: Counting, state
         "customer_clicks": ["8"],
         "customer_session": ["8"],
         "item_demand": ["w:A"],
+        "product_demand": ["A#0", "*#0"],
         "item_stock": ["w:B"],
     }
     customers, items = state.tables["customer"], state.tables["item"]

@@ -65,7 +65,7 @@ def test_a_row_is_folded_at_or_past_the_fence_of_its_bucket_and_partition() -> N
     ownership.take(("clicks", 3), 0, [fence(1), fence(9)])
     feed = feed_of(list("abcdef"), [0, 0, 0, 3, 3, 3], [4, 5, 4, 0, 1, 8])
     bucket = np.array([0, 0, 1, 0, 0, 1])
-    assert ownership.foldable("clicks", feed, bucket).tolist() == [False, True, True, False, True, False]
+    assert ownership.foldable("clicks", feed, bucket[:, None])[:, 0].tolist() == [False, True, True, False, True, False]
 
 
 def test_a_source_position_is_folded_once_however_often_it_is_published() -> None:
@@ -73,7 +73,7 @@ def test_a_source_position_is_folded_once_however_often_it_is_published() -> Non
     ownership.take(("demand", 0), 0, [fence(None, s4=20)])
     sources = [(4, 20), (4, 21), (5, 3), (4, 21), (5, 2), (4, 22)]
     feed = feed_of(["a"] * 6, [0] * 6, list(range(6)), sources)
-    assert ownership.foldable("demand", feed, np.zeros(6, np.int64)).tolist() == [
+    assert ownership.foldable("demand", feed, np.zeros((6, 1), np.int64))[:, 0].tolist() == [
         False,
         True,
         True,
@@ -88,8 +88,21 @@ def test_rows_that_are_in_the_state_do_not_move_the_source_positions() -> None:
     ownership = Ownership(1)
     ownership.take(("demand", 0), 0, [fence(10)])
     feed = feed_of(["a", "a"], [0, 0], [9, 10], [(1, 50), (1, 7)])
-    assert ownership.foldable("demand", feed, np.zeros(2, np.int64)).tolist() == [False, True]
+    assert ownership.foldable("demand", feed, np.zeros((2, 1), np.int64))[:, 0].tolist() == [False, True]
     assert ownership.owned["demand", 0].sources == [{1: 7}]
+
+
+def test_all_entities_of_a_record_see_it_as_new_even_in_one_bucket() -> None:
+    ownership = Ownership(2)
+    ownership.take(("demand", 0), 0, [fence(None), fence(None, s0=1)])
+    feed = feed_of(["a"] * 3, [0] * 3, [0, 1, 2], [(0, 1), (0, 1), (0, 2)])
+    bucket = np.array([[0, 0, 1], [0, 0, 1], [1, 0, 1]], np.int64)
+    assert ownership.foldable("demand", feed, bucket).tolist() == [
+        [True, True, False],
+        [False, False, False],
+        [True, True, True],
+    ]
+    assert ownership.owned["demand", 0].sources == [{0: 2}, {0: 2}]
 
 
 @dataclass
@@ -152,7 +165,7 @@ def test_foldable_agrees_with_a_naive_reading(
         )
         bucket = np.array([b for _, b, _, _ in part], np.int64)
         expected = [naive.foldable(p, b, o, s if sourced else None) for p, b, o, s in part]
-        assert ownership.foldable("demand", feed, bucket).tolist() == expected
+        assert ownership.foldable("demand", feed, bucket[:, None])[:, 0].tolist() == expected
     found = {
         (p, b, s): at
         for p in range(3)
@@ -166,7 +179,7 @@ def test_taking_a_partition_does_not_share_positions_with_the_store() -> None:
     ownership = Ownership(1)
     kept = fence(None, s0=1)
     ownership.take(("demand", 0), 0, [kept])
-    ownership.foldable("demand", feed_of(["a"], [0], [0], [(0, 5)]), np.zeros(1, np.int64))
+    ownership.foldable("demand", feed_of(["a"], [0], [0], [(0, 5)]), np.zeros((1, 1), np.int64))
     assert kept.sources == {0: 1}
 
 

@@ -23,6 +23,7 @@ from stream.parity.check import compare_with, vectors_in
 from stream.parity.compare import Report, compare
 from stream.parity.events import placed, rows_of_records
 from stream.settings import load
+from stream.ticks import Ticks
 from tests.stream.build import (
     DAY_MS,
     T0,
@@ -93,7 +94,7 @@ class Run:
         ]
 
     def _start(self) -> None:
-        engine = Engine(self.store, RecordingSink(), log_share=1.0, ageing=self._ageing)
+        engine = Engine(self.store, RecordingSink(), log_share=1.0, ageing=self._ageing, joined=True)
         engine.ownership.duplicate_horizon = SETTINGS.worker.duplicate_horizon
         self._engine, self._taken = engine, 0
         self._sinks.append(engine.sink)
@@ -108,6 +109,7 @@ class Run:
             self.at[partition] = min(self.at[partition] + n, len(log))
         if batch:
             self._engine.commit.process(batch)
+            Ticks(self.store, self._engine.state.watermarks, self._engine.ownership).write()
         self._bring_demand()
         if self._random.random() < 0.3:
             self.committed = dict(self.at)

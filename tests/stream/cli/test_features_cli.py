@@ -175,6 +175,22 @@ def test_show_tells_status_age_values_lists_and_scores(tidecast: Any, services: 
     store.close()
 
 
+def test_show_merges_the_shards_of_a_product(tidecast: Any, services: Embedded) -> None:
+    namespace = uuid4().hex
+    where = ("--store-url", services.store_url, "-s", f"store.namespace={namespace}")
+    store = RedisStore(services.store_url, namespace)
+    for shard in range(2):
+        put(store, records_of(f"85123A#{shard}", "product"))
+    store.tick({"demand:1": Tick(START_MS, 2**60)})
+    store.close()
+    told = json.loads(tidecast("features", "show", "product", "85123A", "--json", *where)[1])
+    assert told["views"]["product_demand"]["values"]["placed"] == 2
+    assert told["scores"] == {}
+    code, _, err = tidecast("features", "show", "product", "nobody", *where)
+    assert code != 0
+    assert "there are no features of product 'nobody'" in err
+
+
 # --- size -------------------------------------------------------------------------------------------------------------
 
 

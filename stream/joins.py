@@ -1,0 +1,135 @@
+"""Joins: what the shop says of the products that are scored for a customer, and a region of an item's product.
+
+Each worker folds what its own partitions order of a product; here all of it is read from the store. Where the store
+does not answer, columns are unknown, and the score goes on without them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.aggregations.base import DAY_MS, HOUR_MS, Times
+from features.discovery import discover
+from features.ids import IdCache
+from features.joined import JoinedView
+from features.rows import ALL
+from features.store import Store, StoreUnavailable
+from features.vectors import joined, regional
+from stream.metrics import Metrics
+from stream.settings import FeatureSettings
+
+log = logging.getLogger(__name__)
+
+#: What a logged vector tells of the views of products that it joined: their version as in `ProductColumns`, the least
+#: of its rows, `UNJOINED` where one has none.
+JOINED_VERSION, UNJOINED = "joined_version", -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What was joined to some rows.
+
+    Args:
+        columns: float32 of shape (n, 6), as `features.vectors.joined.FEATURES`; NaN is unknown.
+        version: of the views that were read, float64 of shape (n,), as in `ProductColumns`.
+        event_time_ms: how far all products had come, where that is least; 0 is none.
+    """
+
+    columns: NDArray[np.float32]
+    version: NDArray[np.float64]
+    event_time_ms: int = 0
+
+
+def unknown(rows: int) -> Joined:
+    """Nothing is known of so many rows."""
+    return Joined(np.full((rows, len(joined.FEATURES)), np.nan, np.float32), np.full(rows, np.nan))
+
+
+class Joins:
+    """Reads the views of products, and of products in regions, for scores.
+
+    Args:
+        store: where they are.
+        ids: knows the names behind product ids.
+        settings: how long and how many are kept.
+        metrics: counts reads that the store did not answer.
+    """
+
+    def __init__(self, store: Store, ids: IdCache, settings: FeatureSettings, metrics: Metrics) -> None:
+        self._products = self._reader(joined.VIEW, settings, store)
+        self._regions = self._reader(regional.VIEW, settings, store)
+        self._ids, self._metrics = ids, metrics
+
+    @staticmethod
+    def _reader(name: str, settings: FeatureSettings, store: Store) -> JoinedView | None:
+        view = discover().get(name)
+        if view is None or settings.joined_for_s == 0:
+            return None
+        return JoinedView(store, view, ALL, settings.joined_for_s, settings.joined_max_entities)
+
+    def forget(self) -> None:
+        """Drops what is kept."""
+        for reader in (self._products, self._regions):
+            if reader is not None:
+                reader.forget()
+
+    def products(self, product: NDArray[np.uint64], as_of_ms: Times) -> Joined:
+        """What the shop says of products as of the end of the day before.
+
+        Args:
+            product: ids, uint64 of shape (n,).
+            as_of_ms: int64 of shape (n,).
+        """
+        out = unknown(len(product))
+        if self._products is None or not len(product):
+            return out
+        day = as_of_ms // DAY_MS
+        try:
+            parts = [(at, self._of_day(product[at], int(of))) for of in np.unique(day) for at in [day == of]]
+        except StoreUnavailable as error:
+            self._metrics.unjoined.inc(len(product))
+            log.warning("scored without what the shop says of products: %s", error)
+            return out
+        for at, part in parts:
+            out.columns[at], out.version[at] = part.columns, part.version
+        return Joined(out.columns, out.version, min(part.event_time_ms for _, part in parts))
+
+    def regions(self, items: Sequence[str], as_of_ms: Times) -> NDArray[np.float32]:
+        """What the region of each item says of its product as of the end of the hour before.
+
+        Args:
+            items: n of them, location:sku.
+            as_of_ms: int64 of shape (n,).
+
+        Returns:
+            float32 of shape (n, 6), columns as `features.vectors.regional.FEATURES`; NaN is unknown.
+        """
+        out = np.full((len(items), len(regional.FEATURES)), np.nan, np.float32)
+        keys = [regional.region_key(item) for item in items]
+        at = np.flatnonzero([key is not None for key in keys])
+        if self._regions is None or not len(at):
+            return out
+        try:
+            read = self._regions.records([keys[i] or "" for i in at.tolist()], int(as_of_ms[at].max()) // HOUR_MS)
+        except StoreUnavailable as error:
+            self._metrics.unjoined.inc(len(at))
+            log.warning("scored without what regions say of products: %s", error)
+            return out
+        out[at] = regional.region_columns(read.records, as_of_ms[at])
+        return out
+
+    def _of_day(self, product: NDArray[np.uint64], day: int) -> Joined:
+        assert self._products is not None, "products asked whether there is one"
+        distinct, inverse = np.unique(product, return_inverse=True)
+        names = [self._ids.name(i) for i in distinct.tolist()]
+        read = self._products.records([name or "" for name in names], day)
+        found = joined.product_columns(read.records, read.whole, np.full(len(distinct), day * DAY_MS, np.int64))
+        nameless = [name is None for name in names]
+        found.columns[nameless], found.version[nameless] = np.nan, np.nan
+        newest = int(read.whole["event_time_ms"].min())
+        return Joined(found.columns[inverse], found.version[inverse], newest)

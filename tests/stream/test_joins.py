@@ -1,0 +1,246 @@
+"""What scores join of products: from demand in several partitions, through the store, as parity recomputes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.ids import IdCache, hash64
+from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
+from features.vectors import contract, joined, regional, reorder
+from stream.events import SourceOffset
+from stream.joins import JOINED_VERSION, Joins
+from stream.metrics import Metrics
+from stream.parity.events import rows_of_records
+from stream.parity.joined import behind, product_values
+from stream.scorers import ReorderScorer, Touched
+from stream.settings import FeatureSettings, ModelSettings, Settings
+from stream.ticks import Ticks
+from tests.stream.build import (
+    DAY_MS,
+    T0,
+    Engine,
+    Message,
+    RecordingSink,
+    fake_model,
+    fed,
+    line,
+    message,
+    metric,
+    order,
+    reorder_outputs,
+    stock,
+)
+
+SKUS = ("A", "B", "C")
+IDS = np.array([hash64(sku) for sku in SKUS], np.uint64)
+TODAY = T0 + 2 * DAY_MS
+#: Two customers order on two days, and one of them today.
+ORDERS = [
+    order("1", [line("A"), line("B")], T0, event_id="o0"),
+    order("2", [line("A")], T0 + DAY_MS, event_id="o1"),
+    order("1", [line("A")], T0 + DAY_MS + 5, event_id="o2"),
+    order("1", [line("A"), line("C")], TODAY, event_id="o3"),
+]
+
+
+class Unreliable(MemoryStore):
+    """Can be away."""
+
+    away = False
+
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return super().load_all(wanted, guards)
+
+
+def messages() -> list[Message]:
+    return [message("orders", event["customer_id"], event, i) for i, event in enumerate(ORDERS)]
+
+
+def taken_in(store: MemoryStore, demand: int | None = None) -> Engine:
+    """An engine that has taken in the orders, and so many records of demand, which went to two partitions in turn."""
+    engine = Engine(store, RecordingSink())
+    engine.assign({(topic, p): None for topic in ("orders", "demand") for p in range(2)})
+    engine.commit.process(messages())
+    lines = [p for p in engine.sink.published if p.topic == "demand"][:demand]
+    back = [Message(("demand", n % 2, n // 2), p.key, p.value) for n, p in enumerate(lines)]
+    engine.commit.process(back)
+    Ticks(store, engine.state.watermarks, engine.ownership).write()
+    return engine
+
+
+def joins(engine: Engine, **settings: Any) -> Joins:
+    return Joins(engine.store, engine.state.ids, FeatureSettings(**settings), engine.metrics)
+
+
+def as_of(days: float = 0.0) -> np.ndarray[Any, Any]:
+    return np.full(len(IDS), TODAY + int(days * DAY_MS))
+
+
+def test_all_partitions_are_joined_until_the_end_of_yesterday() -> None:
+    found = joins(taken_in(MemoryStore())).products(IDS, as_of(0.5))
+    names = list(joined.FEATURES)
+    assert found.columns[:, names.index("shop_lines_7d")].tolist() == [750.0, 250.0, 0.0]
+    again = found.columns[:, names.index("shop_again")]
+    np.testing.assert_allclose(again, [3 / 2, 1, np.nan], rtol=0.02)
+    assert found.version.tolist() == [4.0] * 3
+    assert found.event_time_ms == TODAY
+
+
+def test_they_are_what_parity_recomputes_bit_for_bit() -> None:
+    found = joins(taken_in(MemoryStore(buckets=8))).products(IDS, as_of())
+    rows = rows_of_records(messages(), 2, Settings(), lambda entity, key: True)
+    expected = product_values(rows.streams["product_lines"], IDS, as_of())
+    assert found.columns.tobytes() == expected.columns.tobytes()
+    assert found.version.tolist() == expected.version.tolist()
+
+
+def test_each_row_is_as_of_its_own_yesterday() -> None:
+    both = np.array([TODAY, T0 + DAY_MS])
+    found = joins(taken_in(MemoryStore())).products(IDS[:1].repeat(2), both)
+    assert found.columns[:, 0].tolist() == [750.0, 500.0]
+    assert found.version.tolist() == [4.0, 2.0]
+
+
+def test_a_shard_that_is_behind_is_told_by_the_version() -> None:
+    found = joins(taken_in(MemoryStore(), demand=3)).products(IDS, as_of())
+    assert found.version.tolist() == [3.0] * 3
+
+
+def test_a_product_whose_name_is_lost_is_unknown() -> None:
+    found = joins(taken_in(MemoryStore())).products(np.array([5, IDS[0]], np.uint64), as_of()[:2])
+    assert np.isnan(found.columns[0]).all()
+    assert not np.isnan(found.columns[1]).any()
+
+
+def test_without_the_store_all_is_unknown_and_counted() -> None:
+    store = Unreliable()
+    engine = taken_in(store)
+    reader = joins(engine)
+    store.away = True
+    found = reader.products(IDS, as_of())
+    assert np.isnan(found.columns).all()
+    assert np.isnan(found.version).all()
+    assert metric(engine.metrics, "tidecast_unjoined_rows_total") == 3
+
+
+def test_it_can_be_turned_off() -> None:
+    store = Unreliable()
+    reader = joins(taken_in(store), joined_for_s=0)
+    store.away = True
+    assert np.isnan(reader.products(IDS, as_of()).columns).all()
+
+
+def test_nothing_to_join_asks_nothing() -> None:
+    store = Unreliable()
+    store.away = True
+    reader = Joins(store, IdCache(), FeatureSettings(), Metrics())
+    assert reader.products(IDS[:0], as_of()[:0]).columns.shape == (0, len(joined.FEATURES))
+
+
+def shops() -> list[Message]:
+    """Two shops of a region, in two partitions, one of which runs out today at noon; and a place without a region."""
+    noon = TODAY + DAY_MS // 2
+    told = [
+        stock("units_sold", "A", T0, "x/1", quantity=3, period_ms=3_600_000, event_id="i0"),
+        stock("units_sold", "A", T0, "x/2", quantity=3, period_ms=3_600_000, event_id="i1"),
+        stock("ran_out", "A", noon, "x/2", event_id="i2"),
+        stock("ran_out", "A", noon, "w", event_id="i3"),
+    ]
+    return [message("inventory", f"{e['location']}:A", e, n // 2, n % 2) for n, e in enumerate(told)]
+
+
+def test_the_shops_of_a_region_are_joined_to_an_item_until_the_end_of_the_hour_before() -> None:
+    engine = Engine(MemoryStore(buckets=4), RecordingSink())
+    engine.assign({("inventory", 0): None, ("inventory", 1): None})
+    engine.commit.process(shops())
+    Ticks(engine.store, engine.state.watermarks, engine.ownership).write()
+    noon = TODAY + DAY_MS // 2
+    hours = np.array([noon + 1, noon + DAY_MS // 24, noon + DAY_MS // 24])
+    found = joins(engine).regions(["x/1:A", "x/1:A", "w:A"], hours)
+    names = list(regional.FEATURES)
+    np.testing.assert_allclose(found[:2, names.index("region_shops")], 2, rtol=0.02)
+    np.testing.assert_allclose(found[:2, names.index("region_out_share")], [0, 0.5], rtol=0.02)
+    assert np.isnan(found[2]).all()
+
+
+def test_regions_without_the_store_are_unknown() -> None:
+    store = Unreliable()
+    reader = Joins(store, IdCache(), FeatureSettings(), Metrics())
+    store.away = True
+    assert np.isnan(reader.regions(["x/1:A"], np.array([TODAY]))).all()
+
+
+# --- in a score -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def joining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reorder vector has the joined columns, as the last of its own."""
+    own = [name for name in reorder.FEATURES if name not in reorder.JOINED]
+    monkeypatch.setattr(reorder, "FEATURES", dict.fromkeys(own, "") | joined.FEATURES)
+
+
+def scorer(engine: Engine, reader: Joins | None) -> ReorderScorer:
+    model = fake_model("m", "reorder", reorder_outputs)
+    return ReorderScorer(model, engine.reference, ModelSettings(), reader)
+
+
+@pytest.mark.usefixtures("joining")
+def test_a_score_says_how_far_what_it_joined_had_come() -> None:
+    engine = taken_in(MemoryStore())
+    table = engine.state.tables["customer"]
+    slots = table.slots_of(["1", "2"])
+    touched = Touched(["1", "2"], slots, np.full(2, TODAY), [[SourceOffset("orders", 0, 0)]] * 2)
+    reading = scorer(engine, joins(engine))
+    scored, _ = reading.score(table, touched)
+    assert [s.record.feature_time_ms["product_demand"] for s in scored] == [TODAY, TODAY]
+    assert [s.context for s in scored] == [{JOINED_VERSION: 4.0}] * 2
+    column = fed(reading.model)[0]["features"][:, list(reorder.FEATURES).index("shop_lines_7d")]
+    assert column.tolist() == [750.0, 250.0, 0.0, 750.0]
+
+
+@pytest.mark.usefixtures("joining")
+def test_a_score_without_joins_is_as_before() -> None:
+    engine = taken_in(MemoryStore())
+    table = engine.state.tables["customer"]
+    touched = Touched(["1"], table.slots_of(["1"]), np.full(1, TODAY), [[SourceOffset("orders", 0, 0)]])
+    scored, _ = scorer(engine, None).score(table, touched)
+    assert scored[0].record.feature_time_ms.keys() == {"customer_orders", "customer_repertoire"}
+    assert scored[0].context == {}
+
+
+def test_a_vector_is_behind_unless_its_version_is_that_of_the_log() -> None:
+    from stream.events import FeatureVector
+
+    def vector(**context: float) -> FeatureVector:
+        return FeatureVector(
+            model="m", version="1", entity="customer", key="1", as_of_ms=T0, share=1.0, reflects=[], reads={},
+            context=context, values={},
+        )  # fmt: skip
+
+    assert not behind(vector(joined_version=4.0), {4.0})
+    assert behind(vector(joined_version=3.0), {4.0})
+    assert behind(vector(), {4.0})
+    assert not behind(vector(), set()), "there was nothing to join"
+
+
+@pytest.mark.usefixtures("joining")
+def test_a_contract_with_joined_columns_reads_their_views() -> None:
+    assert set(joined.READS) <= contract("reorder").reads.keys()
+
+
+def test_a_model_that_lists_no_joined_column_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {name: "" for name in reorder.FEATURES if name not in joined.FEATURES}
+    monkeypatch.setattr(reorder, "FEATURES", own)
+    engine = taken_in(store := Unreliable())
+    table = engine.state.tables["customer"]
+    touched = Touched(["1"], table.slots_of(["1"]), np.full(1, TODAY), [[SourceOffset("orders", 0, 0)]])
+    store.away = True
+    scorer(engine, joins(engine)).score(table, touched)
+    assert metric(engine.metrics, "tidecast_unjoined_rows_total") == 0
