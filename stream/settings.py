@@ -106,6 +106,9 @@ class ModelSettings(_Section):
     )
     reorder_products: Annotated[int, Field(ge=1, le=32, description="products a customer's reorder score lists")] = 10
     reasons: Annotated[int, Field(ge=0, le=10, description="reasons a score gives")] = 3
+    explore: Annotated[
+        float, Field(ge=0, le=1, description="share of offer lists in which a draw decides which comes first; 0: none")
+    ] = 0.0
     service_level: Annotated[float, Field(gt=0, lt=1, description="for suggested order quantities")] = 0.95
 
 

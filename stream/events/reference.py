@@ -25,7 +25,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="offer", gc=False):
-    """A product at a price for a time. `margin` is what one redemption earns, in money."""
+    """A product at a price for a time. `margin` is what one redemption earns, in money.
+
+    An offer for any of several products names them all in `skus`; `sku` is the one that stands for them.
+    """
 
     offer_id: Id
     sku: Id
@@ -34,4 +37,5 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="of
     margin: Amount
     valid_from_ms: EventTimeMs
     valid_until_ms: EventTimeMs
+    skus: list[Id] = []
     simulated: bool = False

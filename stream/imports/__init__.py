@@ -10,7 +10,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from heapq import merge
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -97,7 +99,7 @@ def build_event_log(
     wanted = EventLogInfo(
         name=name,
         attribution=dataset.attribution,
-        source_sha256=_source_fingerprint(source, dataset.beside),
+        source_sha256=_source_fingerprint(source, dataset.beside, dataset.perhaps),
         code_sha256=_code_fingerprint(),
         orders=orders,
         seed=seed,
@@ -143,20 +145,27 @@ def _write_rest(imported: Imported, out: Path, wanted: EventLogInfo, progress: P
     if imported.inventory is not None:
         return {"inventory": write_topic(out, "inventory", imported.inventory)}
     if not wanted.simulate:
-        return {"inventory": write_topic(out, "inventory", imported.adjustments)}
+        return {"inventory": write_topic(out, "inventory", imported.adjustments)} | _write_real(imported, out)
     # Imported here: who only reads or maps tables needs no simulator.
     from stream.simulation import simulate
 
     made = simulate(imported.orders, imported.adjustments, imported.catalog, wanted.seed, progress)
     return {
         "inventory": write_topic(out, "inventory", made.inventory),
-        "clicks": write_topic(out, "clicks", made.clicks),
-        "offers": write_topic(out, "offers", made.offers),
+        "clicks": write_topic(out, "clicks", merge(imported.clicks, made.clicks, key=attrgetter("event_time_ms"))),
+        "offers": write_topic(out, "offers", [*imported.offers, *made.offers]),
     }
 
 
-def _source_fingerprint(source: Path, beside: Sequence[str] = ()) -> str:
+def _write_real(imported: Imported, out: Path) -> dict[str, int]:
+    """Clicks and offers of a set that has its own; others have no such files."""
+    real: dict[str, Sequence[msgspec.Struct]] = {"clicks": imported.clicks, "offers": imported.offers}
+    return {topic: write_topic(out, topic, records) for topic, records in real.items() if records}
+
+
+def _source_fingerprint(source: Path, beside: Sequence[str] = (), perhaps: Sequence[str] = ()) -> str:
     digest = hashlib.sha256()
+    beside = [*beside, *(name for name in perhaps if source.with_name(name).exists())]
     try:
         for path in (source, *(source.with_name(name) for name in beside)):
             with path.open("rb") as file:

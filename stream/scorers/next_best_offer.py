@@ -16,15 +16,19 @@ from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
 from models.session import MOST_ROWS
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
 from stream.scorers.base import Names, Scored, Scorer, Touched
+from stream.scorers.exploring import explored
 from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
 from stream.topology import NEXT_BEST_OFFERS
 
 _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
+_DAY_S = 86_400
 _ORDERS = list(FEATURES).index("customer_orders")
 _SHARED = frozenset({"words", "offer_words", "offer_numbers"})
 #: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
 _CUSTOMER, _OFFER = 2, 3
+#: Pairs of a customer's place in the micro-batch and a product.
+Bought = tuple[NDArray[np.intp], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class NextBestOfferScorer(Scorer):
 
     An offer is left out when it is not valid at the customer's event time, or its product was bought within a day.
     Fallbacks: `popularity` for a customer without purchases or views, `no_offers` where none is valid.
+    A share of the lists is explored: `stream.scorers.exploring`.
     """
 
     topic = NEXT_BEST_OFFERS
@@ -42,7 +47,7 @@ class NextBestOfferScorer(Scorer):
         """A `NextBestOffers` record a customer."""
         rows = offer_rows(table, touched.slots, touched.as_of_ms)
         offers = self._candidates(touched.as_of_ms)
-        eligible = self._eligible(offers, touched.as_of_ms, rows)
+        eligible = self._eligible(offers, touched.as_of_ms, just_bought(table, touched, rows))
         outputs = self._run(rows, offers, eligible)
         known = np.asarray((rows.product != 0).any(axis=1))
         lists = self._lists(rows, offers, eligible & known[:, None], outputs)
@@ -51,6 +56,7 @@ class NextBestOfferScorer(Scorer):
         any_open = np.asarray(eligible.any(axis=1)).tolist()
         for i, origin in enumerate(self.origins(table, touched)):
             shown = lists[i] if known[i] or not any_open[i] else self._popular(offers, eligible[i])
+            shown = explored(shown, origin.key, origin.as_of_ms, self.settings.explore)
             record = NextBestOffers(
                 model=name,
                 version=version,
@@ -71,17 +77,17 @@ class NextBestOfferScorer(Scorer):
         found = [o for o in self.reference.offers.values() if o.valid_from_ms <= last and o.valid_until_ms > first]
         return sorted(found, key=lambda o: o.offer_id)
 
-    def _eligible(self, offers: list[Offer], as_of_ms: Times, rows: OfferRows) -> NDArray[np.bool_]:
+    def _eligible(self, offers: list[Offer], as_of_ms: Times, bought: Bought) -> NDArray[np.bool_]:
         start = np.array([o.valid_from_ms for o in offers], np.int64)
         end = np.array([o.valid_until_ms for o in offers], np.int64)
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
         product = np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
-        customer, place = np.nonzero((rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS))
-        offered = np.isin(rows.product[customer, place], product)
-        customer, place = customer[offered], place[offered]
-        bought, offer = np.nonzero(rows.product[customer, place][:, None] == product)
-        valid[customer[bought], offer] = False
+        customer, recent = bought
+        offered = np.isin(recent, product)
+        customer, recent = customer[offered], recent[offered]
+        place, offer = np.nonzero(recent[:, None] == product)
+        valid[customer[place], offer] = False
         return np.asarray(valid)
 
     def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
@@ -171,6 +177,20 @@ class NextBestOfferScorer(Scorer):
         return [_shown(o, share.get(o.sku, 0.0), []) for o in found[:_SHOWN]]
 
 
+def just_bought(table: EntityTable, touched: Touched, rows: OfferRows) -> Bought:
+    """What customers bought within a day: of the latest purchases, and of the repertoire, as orders may be longer.
+
+    Returns:
+        The customers' places in `touched`, int64, and product ids, uint64, both of shape (m,); pairs may come twice.
+    """
+    customer, place = np.nonzero((rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS))
+    _, state, slots = table.part("customer_repertoire", "repertoire", touched.slots, touched.as_of_ms)
+    held = state["product"][slots]
+    age_s = touched.as_of_ms[:, None] // 1000 - state["last_s"][slots].astype(np.int64)
+    owner, at = np.nonzero((held != 0) & (age_s < _JUST_BOUGHT_DAYS * _DAY_S))
+    return np.concatenate([customer, owner]), np.concatenate([rows.product[customer, place], held[owner, at]])
+
+
 class _Named(dict[int, str]):
     """Products as reasons name them, each once a micro-batch."""
 
@@ -185,7 +205,7 @@ class _Named(dict[int, str]):
 
 
 def _shown(offer: Offer, p: float, reasons: list[Reason]) -> OfferScore:
-    """The policy is deterministic for now: what is shown is shown with probability 1."""
+    """Certain to be shown, unless a draw decides (`stream.scorers.exploring`)."""
     return OfferScore(
         offer_id=offer.offer_id,
         sku=offer.sku,

@@ -430,6 +430,26 @@ def test_what_was_bought_within_a_day_is_not_offered(age_ms: int, shown: bool) -
     assert [o.offer_id for o in record.offers] == (["bought", "other"] if shown else ["other"])
 
 
+def test_what_was_bought_within_a_day_is_not_offered_even_of_a_long_order() -> None:
+    many = [line(f"S{number}") for number in range(25)]
+    desk = Desk(message("orders", "1", order("1", many, at=T0 - 1_000)))
+    for number in range(25):
+        put(desk, f"o{number}", f"S{number}")
+    put(desk, "other", "X")
+    (record,), _ = offers(desk, offer_outputs, ["1"], as_of_ms=T0)
+    assert [o.offer_id for o in record.offers] == ["other"]
+
+
+def test_a_share_of_lists_is_explored_with_the_chance_of_what_is_shown() -> None:
+    desk = shopper()
+    put(desk, "low", "X", margin=1.0)
+    put(desk, "high", "Y", margin=3.0)
+    (record,), _ = offers(desk, offer_outputs, ["1"], explore=1.0)
+    assert sorted(o.offer_id for o in record.offers) == ["high", "low"]
+    assert [o.propensity for o in record.offers] == [0.5, 0.5]
+    assert record.reasons == record.offers[0].reasons
+
+
 def test_what_was_only_looked_at_is_offered_and_others_purchases_do_not_matter() -> None:
     desk = Desk(
         message("clicks", "1", click("1", "A")),

@@ -1,0 +1,121 @@
+"""The next product to buy, as the released model ranks it, beside counting.
+
+At each order of the test period of a customer with an order before it, the 200 products that sold best in the 60 days
+before are offered, all at their price and with the same margin. The graph names its five best, as the engine shows
+them. Baselines rank the same candidates: by popularity, and by how many of the customer's orders held each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import metrics as m
+from export.datasets import next_best_offer as dataset
+from export.errors import UsageError
+from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
+from export.evaluations.weighted import means, rankings
+from export.history import read_log
+from export.split import date_of, split_of
+from export.tasks.candidates import Candidates, candidates_of
+from models.manifest import Metric
+from models.session import Session
+
+#: Offers that are shown.
+SHOWN = 5
+_TEST_DAYS = 46
+_MOST_ORDERS = 1_000
+_SHARED = frozenset({"words", "offer_words", "offer_numbers"})
+
+Tell = Callable[[str, float], None]
+Arrays = dict[str, NDArray[Any]]
+
+
+def measure(model_dir: Path, events: Path, from_ms: int | None, draws: int, seed: int, tell: Tell) -> list[Metric]:
+    """NDCG and recall of the five that are shown, and the calibration of their probabilities.
+
+    Raises:
+        UsageError: no order to test.
+    """
+    log = read_log(events)
+    split = split_of(log.first_ms, log.last_ms, horizon_days=0, test_days=_TEST_DAYS)
+    start = split.test_from_ms if from_ms is None else from_ms
+    tell("orders and what was before them", 0.0)
+    arrays = dataset.build(log, start)
+    at = _orders(arrays, seed)
+    if not len(at):
+        raise UsageError(f"{events}: no order from {date_of(start)} on has an order of its customer before it")
+    candidates = candidates_of(arrays, at)
+    tell("scoring", 0.3)
+    score, chance = shown(Session(model_dir / "model.onnx"), arrays, candidates)
+    drawn = resamples(int(arrays["customer"].max()) + 1, draws, seed)
+    return figures(candidates, score, chance, arrays["customer"][at], drawn)
+
+
+def _orders(arrays: Arrays, seed: int) -> NDArray[np.int64]:
+    """Rows of orders with a product of the catalog, at most `_MOST_ORDERS` by lot."""
+    at = np.unique(arrays["target_row"]).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(at, _MOST_ORDERS, replace=False)) if len(at) > _MOST_ORDERS else at
+
+
+def shown(session: Session, arrays: Arrays, candidates: Candidates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the graph shows of the popular candidates of each order.
+
+    Returns:
+        Scores that order the five as shown and leave the rest at 0, and probabilities, NaN where nothing is shown;
+        float64 of shape (n, popular).
+    """
+    size = len(candidates.rows), candidates.popular
+    score, chance = np.zeros(size), np.full(size, np.nan)
+    words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
+    for i, row in enumerate(candidates.rows.tolist()):
+        found = session.run(_feed(arrays, words, row, candidates.product[i, : candidates.popular]), 1, shared=_SHARED)
+        top = found["top"][0]
+        score[i, top] = np.arange(SHOWN, 0, -1)
+        chance[i, top] = found["probability"][0]
+    return score, chance
+
+
+def _feed(arrays: Arrays, words: NDArray[np.int64], row: int, offered: NDArray[np.int64]) -> Arrays:
+    held, place = np.unique(arrays["product"][row], return_inverse=True)
+    price = arrays["product_price"][offered]
+    return {
+        "features": arrays["features"][row : row + 1],
+        "words": words[held],
+        "place": place.reshape(1, -1).astype(np.int64),
+        "age_days": arrays["age_days"][row : row + 1],
+        "viewed": arrays["viewed"][row : row + 1],
+        "offer_words": arrays["product_words"][offered],
+        "offer_numbers": np.stack([price, np.zeros_like(price), np.ones_like(price)], axis=1),
+        "eligible": np.ones((1, len(offered)), np.float32),
+    }
+
+
+def figures(
+    candidates: Candidates,
+    score: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    customer: NDArray[np.int64],
+    drawn: Resamples,
+) -> list[Metric]:
+    """Metrics of the orders that hold a popular product, and the calibration of all that is shown."""
+    popular = slice(0, candidates.popular)
+    label = candidates.label[:, popular]
+    sold = candidates.popularity[:, popular].astype(np.float64)
+    scores = {"": score, "popularity": sold, "personal frequency": candidates.personal[:, popular] + 1e-6 * sold}
+    wanted = label.sum(axis=1).astype(np.int64)
+    some = np.flatnonzero(wanted)
+    of: dict[str, Figures] = {}
+    for name, one in scores.items():
+        rows = np.repeat(np.arange(len(some)), label.shape[1])
+        _, gains = rankings(rows, label[some].ravel(), np.asarray(one)[some].ravel(), wanted[some], SHOWN)
+        of[name] = means(gains, SHOWN)
+    seen = np.isfinite(chance)
+    calibration = m.calibration_error(label[seen], chance[seen])
+    found = beside(of, customer[some], drawn, "{}, next product of 200 popular ones")
+    return [*found, Metric(name="ECE, next product, of the five that are shown", value=calibration)]
