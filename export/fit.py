@@ -38,7 +38,7 @@ class Recipe:
 
 
 def seeded(seed: int) -> None:
-    """Makes torch repeatable, on one core: so small networks gain little by a second, and lose a lot where it is busy."""
+    """Makes torch repeatable, on one core: small networks gain little by a second, and lose a lot where it is busy."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
 
