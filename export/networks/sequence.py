@@ -39,7 +39,7 @@ class Sequence(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def forward(self, customer: Any, item: Any, words: Any, place: Any, age_days: Any) -> Any:
         """The product's vector, the customer's, and their product."""
         count = (words > 0).to(torch.float32).sum(dim=1, keepdim=True).clamp_min(1.0)
-        # One look-up a place, since a sum over a short middle axis is slow; the embedding of no word is 0, and stays 0.
+        # A look-up a place, since a sum over a short middle axis is slow; the embedding of no word is 0, and stays so.
         products = sum(self.word(words[:, i]) for i in range(WORDS)) / count
         own, recent = products[item], self._pooled(products[place], age_days)[customer]
         return self.drop(torch.cat([own, recent, own * recent], dim=1))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from features.table import EntityTable
 from features.vectors import reads_products
 from features.vectors.reorder import FEATURES, ReorderRows, reorder_rows
+from models.session import MOST_ROWS
 from stream.events import ReorderProduct, ReorderScores
 from stream.events.scores import Segment
 from stream.scorers.base import Names, Scored, Scorer, Touched
@@ -23,6 +24,8 @@ _NAMES = np.array(list(FEATURES), object)
 _ORDERS = list(FEATURES).index("customer_orders")
 #: Inputs of the graph that are not a row each.
 _SHARED = frozenset({"words", "place", "age_days"})
+#: Customers whose first row is within the same so many rows are scored together.
+_ROWS = MOST_ROWS - 32
 
 
 class _Told(NamedTuple):
@@ -90,17 +93,26 @@ class ReorderScorer(Scorer):
         ]
 
     def _outputs(self, rows: ReorderRows) -> dict[str, NDArray[Any]]:
-        """What the model gives for all rows; each product that occurs is looked up once."""
-        words, place = self.reference.names(np.concatenate([rows.product, rows.recent.ravel()]))
+        """What the model gives for all rows, some customers at a time: as many as a session runs at once."""
+        starts = np.searchsorted(rows.customer, np.arange(len(rows.recent) + 1))
+        cuts = np.flatnonzero(np.r_[True, np.diff(starts[:-1] // _ROWS) != 0, True])
+        parts = [self._part(rows, starts, begin, end) for begin, end in itertools.pairwise(cuts.tolist())]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _part(self, rows: ReorderRows, starts: NDArray[np.int64], begin: int, end: int) -> dict[str, NDArray[Any]]:
+        """The outputs of the customers from `begin` to before `end`; each product that occurs is looked up once."""
+        at, recent = slice(int(starts[begin]), int(starts[end])), rows.recent[begin:end]
+        product = rows.product[at]
+        words, place = self.reference.names(np.concatenate([product, recent.ravel()]))
         feeds: dict[str, NDArray[Any]] = {
-            "features": rows.features,
-            "customer": rows.customer,
-            "item": place[: len(rows.product)],
+            "features": rows.features[at],
+            "customer": rows.customer[at] - begin,
+            "item": place[: len(product)],
             "words": words,
-            "place": place[len(rows.product) :].reshape(rows.recent.shape),
-            "age_days": rows.age_days,
+            "place": place[len(product) :].reshape(recent.shape),
+            "age_days": rows.age_days[begin:end],
         }
-        return self.model.session.run(feeds, len(rows.customer), shared=_SHARED)
+        return self.model.session.run(feeds, len(product), shared=_SHARED)
 
     def _best(self, customer: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.intp]:
         """Rows grouped by customer as they were, best first, as many as a list may have; equal ones in their order."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from export.datasets.baskets import Arrays
 from export.datasets.sequences import Sequences
 from export.tasks.chances import Known
 from export.tasks.fed import Fed
@@ -66,7 +66,7 @@ def test_a_list_that_teaches_nothing_is_left_out() -> None:
 
 def test_a_label_that_reaches_past_the_end_weighs_nothing() -> None:
     until = 100 * DAY_MS
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "features": np.zeros((4, 1), np.float32),
         "group": np.arange(4),
         "product": np.arange(4),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from export.datasets.baskets import Arrays
 from export.datasets.sequences import sequences_of
 
 
@@ -14,7 +12,7 @@ def test_each_moment_and_product_is_fed_once() -> None:
     words = np.arange(32, dtype=np.int16).reshape(4, 8)
     recent = np.array([[1, -1], [3, 1], [0, 0]], np.int32)
     ages = np.array([[1.0, np.nan], [2.0, 3.0], [4.0, 5.0]], np.float32)
-    rows: dict[str, NDArray[Any]] = {"words": words, "recent": recent, "recent_age_days": ages}
+    rows: Arrays = {"words": words, "recent": recent, "recent_age_days": ages}
     group, product = np.array([1, 0, 1]), np.array([3, 2, 1])
     fed = sequences_of(rows).feeds(group, product)
     assert fed["words"][fed["item"]].tolist() == words[product].tolist()

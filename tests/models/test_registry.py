@@ -69,7 +69,7 @@ def test_a_graph_of_another_task_is_refused_with_its_columns(tmp_path: Path) -> 
     with pytest.raises(
         ManifestError,
         match=r"model reorder 1.0: its graph has the inputs \['scale', 'x'\], but the task 'reorder' has "
-        r"\['features'\]; convert it again",
+        r"\['age_days', 'customer', 'features', 'item', 'place', 'words'\]; convert it again",
     ):
         load(tmp_path, "reorder")
 

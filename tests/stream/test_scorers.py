@@ -183,6 +183,21 @@ def test_the_model_is_fed_what_each_customer_bought_lately() -> None:
     assert feeds["words"][feeds["item"]].any(axis=1).sum() == 1
 
 
+def test_many_customers_are_scored_in_parts_each_with_its_own() -> None:
+    parts = []
+
+    def told(feeds: Any, n: int) -> Any:
+        parts.append((n, feeds["customer"].max(), len(feeds["place"]), feeds["item"].max() < len(feeds["words"])))
+        return reorder_outputs(feeds, n)
+
+    orders = [message("orders", str(i), order(str(i), [line(f"S{i}-{j}") for j in range(25)]), i) for i in range(30)]
+    records, _ = Desk(*orders).score(ReorderScorer, told, [str(i) for i in range(30)], reorder_products=1)
+    assert [r.products[0].sku.split("-")[0] for r in records] == [f"S{i}" for i in range(30)]
+    assert sum(n for n, *_ in parts) == 750
+    assert all(n <= 256 and most == places - 1 and known for n, most, places, known in parts)
+    assert len(parts) > 1
+
+
 def test_the_list_is_as_long_as_settings_say() -> None:
     (record,), _ = three_orders().score(ReorderScorer, reorder_outputs, ["1"], reorder_products=2, reasons=1)
     assert [p.sku for p in record.products] == ["A", "B"]
