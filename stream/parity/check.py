@@ -98,10 +98,15 @@ def check(
     vectors = [v for v in logged.vectors if v.key not in logged.erased and _is_ours(manifests, v)]
     keys = {(v.entity, v.key) for v in vectors}
     products = products_of(vectors)
+    known: dict[str, bool] = {}
     progress(f"reading events for {len(vectors):,} vectors")
 
     def wanted(entity: str, key: str) -> bool:
-        return hash64(key) in products if entity == "product" else (entity, key) in keys
+        if entity != "product" or not products:
+            return (entity, key) in keys
+        if key not in known:
+            known[key] = hash64(key) in products
+        return known[key]
 
     if events is None:
         rows = rows_from_kafka(settings, wanted)

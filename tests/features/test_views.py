@@ -306,7 +306,7 @@ def test_other_windows_change_what_is_read_but_not_what_is_kept() -> None:
 
 def test_every_stream_has_a_view_and_every_entity_is_known() -> None:
     assert {view.stream for view in VIEWS} == set(STREAMS)
-    assert {view.entity for view in VIEWS} == {"customer", "item"}
+    assert {view.entity for view in VIEWS} == {"customer", "item", "product", "region"}
 
 
 @pytest.mark.parametrize(

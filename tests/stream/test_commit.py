@@ -397,7 +397,8 @@ def events(seed: int, n: int) -> list[tuple[str, str | None, Any]]:
         elif kind < 9:
             quantity = r.randrange(1, 30)
             what = r.choice(["stock_counted", "stock_received", "stock_adjusted"])
-            out.append(("inventory", f"w:{sku}", stock(what, sku, at, quantity=quantity)))
+            where = r.choice(["w", "w", "x/1", "x/2"])
+            out.append(("inventory", f"{where}:{sku}", stock(what, sku, at, where, quantity=quantity)))
         else:
             out.append((r.choice(["orders", "clicks", "inventory"]), customer, r.choice([b"{", b"", None])))
     return out
