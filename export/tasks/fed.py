@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,37 @@ from export.datasets.sequences import Sequences
 from export.tasks.base import Arrays
 
 _PART = 16_384
+
+
+class Feeding(Protocol):
+    """Rows as some network takes them."""
+
+    @property
+    def inputs(self) -> Any:
+        """A tensor of shape (n, width)."""
+
+    def at(self, rows: NDArray[np.int64]) -> tuple[Any, ...]:
+        """What the network takes of some rows."""
+
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], tuple[Any, ...]]]:
+        """All rows, some at a time: which they are, and what the network takes of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Rows that are their inputs and nothing more, a tensor of shape (n, width)."""
+
+    inputs: Any
+
+    def at(self, rows: NDArray[np.int64]) -> tuple[Any, ...]:
+        """See `Feeding`."""
+        return (self.inputs[torch.from_numpy(rows)],)
+
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], tuple[Any, ...]]]:
+        """See `Feeding`."""
+        for begin in range(0, len(self.inputs), _PART):
+            rows = np.arange(begin, min(begin + _PART, len(self.inputs)))
+            yield rows, self.at(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from export.datasets.sequences import Sequences
 from export.metrics import ranking
 from export.tasks.base import Arrays
 from export.tasks.chances import recency
-from export.tasks.fed import Fed, fed, rows_of
+from export.tasks.fed import Feeding, fed, rows_of
 
 #: A list that is so many days older weighs half: rankings change less with the season than rates.
 _HALF_LIFE_DAYS = 150.0
@@ -30,7 +30,7 @@ class Lists:
         weight: of each list, a tensor of shape (l,).
     """
 
-    fed: Fed
+    fed: Feeding
     bought: Any
     starts: NDArray[np.int64]
     weight: Any

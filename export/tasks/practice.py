@@ -19,6 +19,7 @@ from export.datasets.campaigns import Campaign, Purchases
 from export.fit import Recipe, seeded, train
 from export.networks.preprocess import Standardise
 from export.networks.weighed import Members
+from export.tasks.fed import Plain
 from export.tasks.lists import Lists
 from features.aggregations.base import DAY_MS
 
@@ -119,5 +120,5 @@ def _fit(network: CampaignNet, rows: Rows, which: NDArray[np.bool_], recipe: Rec
     with torch.no_grad():
         inputs: Any = network.inputs(torch.from_numpy(rows.features[at]))
     starts = np.flatnonzero(np.r_[True, np.diff(rows.list_of[at]) != 0, True])
-    lists = Lists(inputs, torch.from_numpy(rows.label[at]), starts)
+    lists = Lists(Plain(inputs), torch.from_numpy(rows.label[at]), starts, torch.ones(len(starts) - 1))
     train(network.places, lambda i: lists.loss(network.places, i), len(lists), recipe)
