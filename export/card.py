@@ -13,8 +13,8 @@ from export.work import Origin
 from models.manifest import Manifest, Metric
 
 #: Figures where less is better; coverage and the like have a target instead.
-_LESS = ("log loss", "ECE", "pinball", "days off")
-_TARGET = ("coverage",)
+_LESS = ("log loss", "ECE", "pinball", "WAPE", "days off")
+_TARGET = ("coverage", "expected over actual")
 
 
 def card(

@@ -92,9 +92,14 @@ def _try(kind: str, make: Callable[[Path, Path], None], task: Task, graph: Path,
         session, plain = Session(out), Session(graph)
         return _measured(kind, out, session, plain, task, inputs_of)
     except (ManifestError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        return Variant(kind, 0, _UNLIKE, 1.0, 0.0, 0.0, f"the graph has no such form: {str(error)[:200]}")
+        return Variant(kind, 0, _UNLIKE, 1.0, 0.0, 0.0, f"the graph has no such form: {_without_place(error, out)}")
     finally:
         root.setLevel(level)
+
+
+def _without_place(error: Exception, out: Path) -> str:
+    """The beginning of a message, for a card: where the file lay is nobody's business."""
+    return str(error).replace(str(out), out.name)[:200]
 
 
 def _measured(kind: str, out: Path, session: Session, plain: Session, task: Task, inputs_of: InputsOf) -> Variant:
