@@ -10,8 +10,9 @@ import typer
 from export.card import table
 from export.errors import UsageError
 from export.nextitem.convert import convert
+from export.nextitem.learn import train
+from export.nextitem.measure import evaluate
 from export.nextitem.plan import Plan, make_plan, read_plan, rules_of
-from export.nextitem.steps import evaluate, train
 from export.report import time_ms, write_report
 from export.tasks.base import Tell
 from export.work import Work

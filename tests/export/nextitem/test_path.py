@@ -16,8 +16,8 @@ from export.datasets.sessions import Rules
 from export.errors import UsageError
 from export.nextitem import sampling
 from export.nextitem.convert import convert
+from export.nextitem.learn import train
 from export.nextitem.plan import make_plan, rules_of, training_sessions
-from export.nextitem.steps import train
 from export.work import Work
 from tests.export.browsing import DAY_MS, FIRST_MS, browse, write_clicks
 
@@ -113,8 +113,8 @@ def test_a_drawn_softmax_learns_too(log: Path, trained: Work, tmp_path: Path, mo
     monkeypatch.setattr(sampling, "_DRAWN", 100)
     work = Work("next-best-offer", tmp_path)
     make_plan(work, log, Rules(), 7, None)
-    drawn = train(work, 4, lambda text, share: None)["validation"]
-    everything = json.loads(trained.path("training.json").read_bytes())["validation"]
+    drawn = train(work, 4, lambda text, share: None)["validation P@20 + MRR@20"]
+    everything = json.loads(trained.path("training.json").read_bytes())["validation P@20 + MRR@20"]
     assert drawn == pytest.approx(everything, rel=0.05)
 
 
