@@ -56,7 +56,7 @@ def run_evaluate(out: Path | None, events: Path | None, since: str | None, json:
     for line in (*table(metrics), *notes):
         typer.echo(line)
     if json is not None:
-        write_report(json, MODEL, events or Path(read_plan(work).events), metrics)
+        write_report(json, f"{MODEL}/{TASK}", events or Path(read_plan(work).events), metrics)
 
 
 def run_convert(out: Path | None) -> None:
