@@ -190,7 +190,7 @@ def evaluate(
     """
     if nextitem.is_next_item(model, task):
         with _bar(f"{model}: evaluate") as tell:
-            nextitem.run_evaluate(released or out, events, since, json, tell)
+            nextitem.run_evaluate(released or out, None if events == _EVENTS else events, since, json, tell)
         return
     if released is not None:
         with _bar(f"{model}: evaluate") as tell:

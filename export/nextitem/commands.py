@@ -10,8 +10,9 @@ import typer
 from export.card import table
 from export.errors import UsageError
 from export.nextitem.convert import convert
+from export.nextitem.learn import train
+from export.nextitem.measure import evaluate
 from export.nextitem.plan import Plan, make_plan, read_plan, rules_of
-from export.nextitem.steps import evaluate, train
 from export.report import time_of, write_report
 from export.tasks.base import Tell
 from export.work import Work
@@ -55,7 +56,7 @@ def run_evaluate(out: Path | None, events: Path | None, since: str | None, json:
     for line in (*table(metrics), *notes):
         typer.echo(line)
     if json is not None:
-        write_report(json, MODEL, events or Path(read_plan(work).events), metrics)
+        write_report(json, f"{MODEL}/{TASK}", events or Path(read_plan(work).events), metrics)
 
 
 def run_convert(out: Path | None) -> None:

@@ -14,8 +14,8 @@ from export.convert import OPSET
 from export.datasets.prefixes import LENGTH, prefixes_of
 from export.errors import UsageError
 from export.networks.nextitem import NextItem
+from export.nextitem.learn import trained
 from export.nextitem.plan import training_sessions
-from export.nextitem.steps import trained
 from export.work import Work
 from models.session import Session
 
