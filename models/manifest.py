@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 #: The graph contract of each task: input and output names with their shapes (n rows; b customers; c candidates;
-#: p products that occur in the customers' sequences, each once, and the place of each element among them).
+#: p products that occur in the customers' sequences, each once, and the place of each element among them). Products
+#: that the customer buys and those of offers are the same where their numbers are; 0 is none.
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
         {"features": "float32[n, features]"},
@@ -38,8 +39,11 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "place": "int64[b, 32]",
             "age_days": "float32[b, 32]",
             "viewed": "float32[b, 32]",
+            "own_product": "int64[b, 32]",
+            "own": "float32[b, 32, 8]",
             "offer_words": "int64[c, 8]",
             "offer_numbers": "float32[c, 3]",
+            "offer_product": "int64[c]",
             "eligible": "float32[b, c]",
         },
         {
@@ -47,7 +51,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "probability": "float32[b, 5]",
             "expected_margin": "float32[b, 5]",
             "sequence_contributions": "float32[b, 5, 32]",
-            "other_contributions": "float32[b, 5, 2]",
+            "other_contributions": "float32[b, 5, 3]",
         },
     ),
 }
@@ -56,7 +60,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 OPTIONAL: dict[str, frozenset[str]] = {
     "reorder": frozenset({"rank"}),
     "stockout": frozenset(),
-    "next_best_offer": frozenset(),
+    "next_best_offer": frozenset({"own_product", "own", "offer_product"}),
 }
 
 
