@@ -107,6 +107,9 @@ class ModelSettings(_Section):
     reorder_products: Annotated[int, Field(ge=1, le=32, description="products a customer's reorder score lists")] = 10
     reasons: Annotated[int, Field(ge=0, le=10, description="reasons a score gives")] = 3
     service_level: Annotated[float, Field(gt=0, lt=1, description="for suggested order quantities")] = 0.95
+    explore: Annotated[
+        float, Field(ge=0, le=1, description="share of offer lists whose first place is drawn from the list; 0: none")
+    ] = 0.0
 
 
 class FeatureLogSettings(_Section):

@@ -25,9 +25,10 @@ def build(log: Log, from_ms: int) -> Arrays:
 
     Returns:
         features float32 (n, 8); product int32 (n, 32), index into the products, -1 for none; age_days, viewed
-        float32 (n, 32); own_product int32 (n, 32) as product, own float32 (n, 32, 8); as_of_ms, state_ms int64 (n,); customer int64 (n,). Products: product_words int64 (p, 8),
-        product_price float32 (p,). Labels: target_row, target_product int32 (t,), sorted by row. All lines ever
-        ordered: line_customer, line_product int32 (l,), line_ms int64 (l,), for popularity and the baselines.
+        float32 (n, 32); own_product int32 (n, 32) as product, own float32 (n, 32, 8); as_of_ms, state_ms int64 (n,);
+        customer int64 (n,). Products: product_words int64 (p, 8), product_price float32 (p,). Labels: target_row,
+        target_product int32 (t,), sorted by row. All lines ever ordered: line_customer, line_product int32 (l,),
+        line_ms int64 (l,), for popularity and the baselines.
     """
     orders, lines = log.history.orders, log.history.order_lines
     products = Products(log)

@@ -65,6 +65,16 @@ def matched(keys: Any, offer_keys: Any, values: Any) -> Any:
     return total
 
 
+def matched_sparsely(keys: Any, offer_keys: Any, values: Any) -> Any:
+    """What `matched` gives, for training: few elements are any offer, and only those are gone through again backwards.
+
+    (A graph cannot hold it: how many there are depends on the values.)
+    """
+    customer, element, offer = (keys[:, :, None] == offer_keys).nonzero(as_tuple=True)
+    total = torch.zeros(keys.shape[0], offer_keys.shape[0], dtype=values.dtype)
+    return total.index_put((customer, offer), values[customer, element], accumulate=True)
+
+
 def matched_top(keys: Any, top_keys: Any, values: Any) -> Any:
     """Of some offers a customer, which values are theirs.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from export.networks.personal import Personal, matched, matched_top
+from export.networks.personal import Personal, matched, matched_sparsely, matched_top
 from export.networks.preprocess import Standardise
 from features.text import VOCABULARY, WORDS
 from features.vectors.next_best_offer import FEATURES
@@ -170,7 +170,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         keys, offer_keys = self.names.key(customers.words)[customers.place], self.names.key(offers.words)
         same = same * (keys > 0).to(same.dtype)
         total = taste @ offer.T + alone + level[:, None] + self.bias
-        total = total + matched(keys, offer_keys, same) + matched(customers.own_product, offers.product, own)
+        match = matched_sparsely if self.training else matched
+        total = total + match(keys, offer_keys, same) + match(customers.own_product, offers.product, own)
         return total, Pieces(offer, alone, vector, like, same, mind, level, own, keys, offer_keys)
 
     @property

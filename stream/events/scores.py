@@ -86,7 +86,7 @@ class OfferScore(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     title: str
     p_response: Probability
     expected_margin: Amount
-    propensity: Annotated[Share, Meta(description="probability with which the policy put it at this place")]
+    propensity: Annotated[Share, Meta(description="probability that the policy put this offer first in the list")]
     reasons: list[Reason]
     simulated: bool = False
 

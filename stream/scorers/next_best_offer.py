@@ -13,23 +13,26 @@ from numpy.typing import NDArray
 from features.aggregations.base import Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
+from features.vectors.own import OWN
 from models.session import MOST_ROWS
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
-from stream.scorers.base import Names, Scored, Scorer, Touched
+from stream.scorers.base import Names, Origin, Scored, Scorer, Touched
+from stream.scorers.explore import first_place, propensities
 from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
 from stream.topology import NEXT_BEST_OFFERS
 
 _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
 _ORDERS = list(FEATURES).index("customer_orders")
-_SHARED = frozenset({"words", "offer_words", "offer_numbers"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
 #: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
-_CUSTOMER, _OFFER = 2, 3
+_CUSTOMER, _OFFER, _BEFORE = 2, 3, 4
+_TIMES = list(OWN).index("own_orders")
 
 
 @dataclass(frozen=True)
 class NextBestOfferScorer(Scorer):
-    """Publishes one list a customer, ranked by expected margin.
+    """Publishes one list a customer, ranked by expected margin, but for exploration (`models.explore`).
 
     An offer is left out when it is not valid at the customer's event time, or its product was bought within a day.
     Fallbacks: `popularity` for a customer without purchases or views, `no_offers` where none is valid.
@@ -51,6 +54,7 @@ class NextBestOfferScorer(Scorer):
         any_open = np.asarray(eligible.any(axis=1)).tolist()
         for i, origin in enumerate(self.origins(table, touched)):
             shown = lists[i] if known[i] or not any_open[i] else self._popular(offers, eligible[i])
+            shown = self._explored(shown, origin)
             record = NextBestOffers(
                 model=name,
                 version=version,
@@ -76,7 +80,7 @@ class NextBestOfferScorer(Scorer):
         end = np.array([o.valid_until_ms for o in offers], np.int64)
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
-        product = np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
+        product = self._products(offers)
         customer, place = np.nonzero((rows.viewed == 0) & (rows.age_days < _JUST_BOUGHT_DAYS))
         offered = np.isin(rows.product[customer, place], product)
         customer, place = customer[offered], place[offered]
@@ -84,9 +88,12 @@ class NextBestOfferScorer(Scorer):
         valid[customer[bought], offer] = False
         return np.asarray(valid)
 
+    def _products(self, offers: list[Offer]) -> NDArray[np.uint64]:
+        return np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
+
     def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         padding = max(_SHOWN - len(offers), 0)
-        ids = np.array([self.reference.ids.id(o.sku) for o in offers] + [0] * padding, np.uint64)
+        ids = np.pad(self._products(offers), (0, padding))
         price = [self._price(o) * (1 - o.discount) for o in offers]
         numbers = np.array(
             list(zip(price, (o.discount for o in offers), (o.margin for o in offers), strict=True))
@@ -95,13 +102,12 @@ class NextBestOfferScorer(Scorer):
         )
         mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
         parts = [
-            self._part(rows, slice(at, at + MOST_ROWS), self.reference.words(ids), numbers, mask)
-            for at in range(0, len(mask), MOST_ROWS)
+            self._part(rows, slice(at, at + MOST_ROWS), ids, numbers, mask) for at in range(0, len(mask), MOST_ROWS)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _part(
-        self, rows: OfferRows, at: slice, words: NDArray[Any], numbers: NDArray[Any], mask: NDArray[Any]
+        self, rows: OfferRows, at: slice, ids: NDArray[np.uint64], numbers: NDArray[Any], mask: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
         """The outputs of some customers: as many as a session runs at once, so that names are looked up once."""
         names, place = self.reference.names(rows.product[at])
@@ -111,8 +117,11 @@ class NextBestOfferScorer(Scorer):
             "place": place,
             "age_days": rows.age_days[at],
             "viewed": rows.viewed[at],
-            "offer_words": words,
+            "own_product": rows.own_product[at].view(np.int64),
+            "own": rows.own[at],
+            "offer_words": self.reference.words(ids),
             "offer_numbers": numbers,
+            "offer_product": ids.view(np.int64),
             "eligible": mask[at],
         }
         return self.model.session.run(feeds, len(place), shared=_SHARED)
@@ -131,16 +140,29 @@ class NextBestOfferScorer(Scorer):
         shown[listed] = open_[np.nonzero(listed)[0], top[listed]]
         customer, rank = (np.ascontiguousarray(at) for at in np.nonzero(shown))  # the layout that is warmed up
         chance = np.clip(outputs["probability"][customer, rank], 0.0, 1.0).tolist()
-        reasons = self._because(customer, rank, rows, outputs)
+        bounds = np.searchsorted(customer, np.arange(len(open_) + 1))
+        place, length = np.arange(len(customer)) - bounds[customer], np.diff(bounds)[customer]
+        first = propensities(place, length, self.settings.explore).tolist()
+        chosen = top[customer, rank]
+        reasons = self._because(customer, rank, self._products(offers)[chosen], rows, outputs)
         flat = [
-            _shown(offers[at], p, because)
-            for at, p, because in zip(top[customer, rank].tolist(), chance, reasons, strict=True)
+            _shown(offers[at], p, propensity, because)
+            for at, p, propensity, because in zip(chosen.tolist(), chance, first, reasons, strict=True)
         ]
-        bounds = np.searchsorted(customer, np.arange(len(open_) + 1)).tolist()
-        return [flat[begin:end] for begin, end in itertools.pairwise(bounds)]
+        return [flat[begin:end] for begin, end in itertools.pairwise(bounds.tolist())]
+
+    def _explored(self, shown: list[OfferScore], origin: Origin) -> list[OfferScore]:
+        """The list with the offer first that the draw puts there."""
+        first = first_place(origin.key, origin.as_of_ms, len(shown), self.settings.explore)
+        return shown if first == 0 else [shown[first], *shown[:first], *shown[first + 1 :]]
 
     def _because(
-        self, customer: NDArray[np.intp], rank: NDArray[np.intp], rows: OfferRows, outputs: dict[str, NDArray[Any]]
+        self,
+        customer: NDArray[np.intp],
+        rank: NDArray[np.intp],
+        offered: NDArray[np.uint64],
+        rows: OfferRows,
+        outputs: dict[str, NDArray[Any]],
     ) -> list[list[Reason]]:
         """Contributions of the products in the sequence, added up by product, and of what else there is."""
         sequence, other, most = outputs["sequence_contributions"], outputs["other_contributions"], self.settings.reasons
@@ -152,6 +174,8 @@ class NextBestOfferScorer(Scorer):
         kind = np.where(placed, rows.viewed[of, place].astype(np.int64), part - length + _CUSTOMER)
         value = np.where(placed, rows.age_days[of, place], rows.features[of, _ORDERS])
         value[kind == _OFFER] = np.nan
+        before = kind == _BEFORE
+        value[before] = _times_bought(rows, of[before], np.repeat(offered, held.sum(axis=1))[before])
         product = np.where(placed, rows.product[of, place], 0)
         names = self._names()
         features = [names[k][p] for k, p in zip(kind.tolist(), product.tolist(), strict=True)]
@@ -162,13 +186,15 @@ class NextBestOfferScorer(Scorer):
     def _names(self) -> list[Mapping[int, str]]:
         """What the parts of a score are called, by kind and product."""
         names = Names(self.reference)
-        return [_Named("bought", names), _Named("viewed", names), {0: "customer"}, {0: "offer"}]
+        return [_Named("bought", names), _Named("viewed", names), {0: "customer"}, {0: "offer"}, {0: "bought_before"}]
 
     def _popular(self, offers: list[Offer], eligible: NDArray[np.bool_]) -> list[OfferScore]:
         share = self.popular
         found = [o for o, ok in zip(offers, eligible.tolist(), strict=True) if ok]
         found.sort(key=lambda o: (-share.get(o.sku, 0.0) * o.margin, o.offer_id))
-        return [_shown(o, share.get(o.sku, 0.0), []) for o in found[:_SHOWN]]
+        found = found[:_SHOWN]
+        first = propensities(np.arange(len(found)), np.full(len(found), len(found)), self.settings.explore).tolist()
+        return [_shown(o, share.get(o.sku, 0.0), p, []) for o, p in zip(found, first, strict=True)]
 
 
 class _Named(dict[int, str]):
@@ -184,15 +210,21 @@ class _Named(dict[int, str]):
         return told
 
 
-def _shown(offer: Offer, p: float, reasons: list[Reason]) -> OfferScore:
-    """The policy is deterministic for now: what is shown is shown with probability 1."""
+def _times_bought(rows: OfferRows, customer: NDArray[np.intp], product: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """How many orders of each customer had the product, as far as its repertoire knows; float32 of shape (n,)."""
+    same = rows.own_product[customer] == product[:, None]
+    times = np.where(same, rows.own[customer, :, _TIMES], 0.0).sum(axis=1, dtype=np.float32)
+    return np.asarray(times)
+
+
+def _shown(offer: Offer, p: float, propensity: float, reasons: list[Reason]) -> OfferScore:
     return OfferScore(
         offer_id=offer.offer_id,
         sku=offer.sku,
         title=offer.title,
         p_response=p,
         expected_margin=p * offer.margin,
-        propensity=1.0,
+        propensity=propensity,
         reasons=reasons,
         simulated=offer.simulated,
     )

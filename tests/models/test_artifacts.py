@@ -13,7 +13,7 @@ from models.session import Session
 
 ARTIFACTS = Path(__file__).parents[2] / "models" / "artifacts"
 RELEASED = sorted(path.parent for path in ARTIFACTS.glob("*/*/manifest.json"))
-SHARED = {"service_level", "words", "offer_words", "offer_numbers"}
+SHARED = {"service_level", "words", "offer_words", "offer_numbers", "offer_product"}
 
 
 @pytest.mark.parametrize("directory", RELEASED, ids=lambda path: f"{path.parent.name}-{path.name}")
