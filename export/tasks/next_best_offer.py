@@ -21,6 +21,8 @@ from models.manifest import Fallback, Metric
 
 #: Products that a training step looks at, for all its customers, beside those that they bought before.
 _STEP_PRODUCTS = 512
+#: Offers that the graph is tried with: what it costs is told for as many.
+_OFFERS = 200
 _TEST_DAYS = 46
 
 
@@ -149,11 +151,11 @@ class NextBestOffer(Task):
         return Evaluation(metrics, calibration, len(test.rows), notes)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
-        """Customers of the test period; 64 of the products as offers with made-up discounts and margins."""
+        """Customers of the test period; some of the products as offers with made-up discounts and margins."""
         rng = np.random.default_rng(seed)
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
-        offers = rng.choice(len(arrays["product_price"]), min(64, len(arrays["product_price"])), replace=False)
+        offers = rng.choice(len(arrays["product_price"]), min(_OFFERS, len(arrays["product_price"])), replace=False)
         words, price = arrays["product_words"][offers], arrays["product_price"][offers]
         discount = rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
