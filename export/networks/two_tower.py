@@ -20,8 +20,14 @@ from features.vectors.next_best_offer import FEATURES
 VIEW_WEIGHT = 0.5
 #: Half-lives of the decays whose mixture is learnt.
 _HALF_LIVES_DAYS = (3.0, 14.0, 60.0, 240.0)
+#: Places of names for their popularity: many, since a rare product that shares one with a popular one looks popular.
+_POPULAR = 65_536
 _MIXERS = (1, 31, 1009, 32749, 65537, 131071, 524287, 999983)
 _BEST = 5
+#: Log-odds of an offer before anything is learnt.
+START = -4.0
+#: Share of a customer's vector that a training step does not see: a year of orders is soon learnt by heart.
+_DROPOUT = 0.3
 _LOST = -3.0e38
 
 
@@ -60,7 +66,7 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.words = nn.Embedding(VOCABULARY, width)
         self.whole = nn.Embedding(VOCABULARY, width)
         self.popular = nn.Embedding(VOCABULARY, 1)
-        self.popular_whole = nn.Embedding(VOCABULARY, 1)
+        self.popular_whole = nn.Embedding(_POPULAR, 1)
         nn.init.normal_(self.words.weight, std=0.1)
         for table in (self.whole, self.popular, self.popular_whole):
             nn.init.zeros_(table.weight)
@@ -69,6 +75,13 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def key(self, words: Any) -> Any:
         """One number a name, int64 (…,), 0 for no name; equal for equal names."""
         return (words.clamp(0, VOCABULARY - 1) * self.mixers).sum(dim=-1)
+
+    def know(self, words: Any, popularity: Any) -> None:
+        """Begins from popularities that were counted: of names (p, 8), log-odds (p,); of one place the largest."""
+        table = torch.full((_POPULAR,), float(popularity.min()))
+        table.scatter_reduce_(0, self.key(words) % _POPULAR, popularity, "amax")
+        with torch.no_grad():
+            self.popular_whole.weight[:, 0] = table
 
     def forward(self, words: Any) -> tuple[Any, Any]:
         """Vectors and popularity."""
@@ -79,7 +92,7 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         named = (key > 0).to(torch.float32)[..., None]
         bucket = key % VOCABULARY
         vector = (self.words(words) * held).sum(dim=-2) / count + self.whole(bucket) * named
-        popular = (self.popular(words) * held).sum(dim=-2) / count + self.popular_whole(bucket) * named
+        popular = (self.popular(words) * held).sum(dim=-2) / count + self.popular_whole(key % _POPULAR) * named
         return vector, popular[..., 0]
 
 
@@ -128,9 +141,10 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.to_offer = nn.Linear(width, width, bias=False)
         self.numbers = nn.Sequential(nn.Linear(2 * len(FEATURES), 16), nn.ReLU(), nn.Linear(16, width + 1))
         self.price_effect = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.dropout = nn.Dropout(_DROPOUT)
         self.ages = nn.Parameter(torch.zeros(len(_HALF_LIVES_DAYS)))
         self.again = nn.Parameter(torch.full((len(_HALF_LIVES_DAYS),), 0.5))
-        self.bias = nn.Parameter(torch.full((1,), -4.0))
+        self.bias = nn.Parameter(torch.full((1,), START))
         self.register_buffer("rates", 0.6931 / torch.tensor(_HALF_LIVES_DAYS))
         self.register_buffer("offer_centre", torch.zeros(1))
         self.register_buffer("number_centre", torch.zeros(1))
@@ -166,7 +180,7 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         numbers = self.inputs(customers.features)
         mind, level = self.user(numbers)
         own = self.personal(customers.own_product, customers.own, numbers)
-        taste = (like[:, None, :] @ vector)[:, 0] + mind
+        taste = self.dropout((like[:, None, :] @ vector)[:, 0] + mind)
         keys, offer_keys = self.names.key(customers.words)[customers.place], self.names.key(offers.words)
         same = same * (keys > 0).to(same.dtype)
         total = taste @ offer.T + alone + level[:, None] + self.bias

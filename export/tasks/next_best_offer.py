@@ -12,15 +12,17 @@ from export import metrics as m
 from export.datasets import next_best_offer as dataset
 from export.fit import Recipe, seeded, train
 from export.history import Log
-from export.networks.two_tower import Customers, OfferNet, Offers
+from export.networks.two_tower import START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
-from export.tasks.candidates import Candidates, candidates_of
+from export.tasks.candidates import Candidates, candidates_of, popularity
 from features.aggregations.base import DAY_MS
 from models.manifest import Fallback, Metric
 
 #: Products that a training step looks at, for all its customers, beside those that they bought before.
 _STEP_PRODUCTS = 512
+#: An order counts half as much as one that much later: what sells changes with the season.
+_HALF_LIFE_DAYS = 60.0
 #: Offers that the graph is tried with: what it costs is told for as many.
 _OFFERS = 200
 _TEST_DAYS = 46
@@ -50,7 +52,7 @@ class NextBestOffer(Task):
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
         """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
         validation = candidates_of(arrays, np.flatnonzero(split.validation(arrays["as_of_ms"])))
-        first = self._fresh(arrays, split.train(arrays["as_of_ms"]), seed)
+        first = self._fresh(arrays, split.train_until_ms, seed)
         label = validation.label[:, : validation.popular]
 
         def validate() -> float:
@@ -63,7 +65,7 @@ class NextBestOffer(Task):
         scale, shift = _platt(scored(first, arrays, validation)[:, : validation.popular], label)
         figures = m.ranking(*validation.flat(scored(first, arrays, validation)))
         until = split.fit_until_ms
-        final = self._fresh(arrays, split.fit(arrays["as_of_ms"]), seed)
+        final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
         final.scale.fill_(scale)
         final.shift.fill_(shift)
@@ -78,9 +80,13 @@ class NextBestOffer(Task):
         found = {f"validation {key}": value for key, value in figures.items()}
         return final, {"epochs": best, "scale": scale, "shift": shift} | found
 
-    def _fresh(self, arrays: Arrays, rows: Any, seed: int) -> Any:
+    def _fresh(self, arrays: Arrays, until_ms: int, seed: int) -> Any:
+        """A network that knows how numbers are spread, and what was popular, before a time."""
         seeded(seed)
-        network = self.network()
+        network, rows = self.network(), arrays["as_of_ms"] < until_ms
+        count, orders = popularity(arrays, until_ms // DAY_MS)
+        share = torch.from_numpy(np.log((count + 1.0) / (orders + 2.0)).astype(np.float32))
+        network.names.know(torch.from_numpy(arrays["product_words"]), share - START)
         network.inputs.learn(arrays["features"][rows])
         network.price.learn(arrays["product_price"][:, None])
         network.personal.inputs.learn(arrays["own"][rows][arrays["own_product"][rows] >= 0])
@@ -90,6 +96,7 @@ class NextBestOffer(Task):
         self, network: Any, arrays: Arrays, until_ms: int, epochs: int, seed: int, validate: Any, tell: Tell
     ) -> int:
         rows = np.flatnonzero(arrays["as_of_ms"] < until_ms)
+        lately = np.exp2((arrays["as_of_ms"][rows] - until_ms) / (_HALF_LIFE_DAYS * DAY_MS)).astype(np.float32)
         targets = Targets(arrays)
         counts = np.bincount(
             arrays["line_product"][(arrays["line_ms"] < until_ms) & (arrays["line_product"] >= 0)],
@@ -105,9 +112,10 @@ class NextBestOffer(Task):
             own = arrays["own_product"][batch]
             products = np.union1d(rng.choice(len(chance), size, replace=False, p=chance), own[own >= 0])
             logits = network.logits(_customers(arrays, batch), _offers(arrays, products))[0]
-            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products)) * 100
+            weight = torch.from_numpy(lately[index][:, None])
+            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products), weight=weight) * 100
 
-        recipe = Recipe(epochs=epochs, batch=64, rate=5e-3, decay=1e-3, patience=3, seed=seed)
+        recipe = Recipe(epochs=epochs, batch=64, rate=3e-3, decay=3e-2, patience=3, seed=seed)
         return train(network, loss, len(rows), recipe, validate, tell)
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
