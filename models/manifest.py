@@ -15,6 +15,7 @@ from msgspec import Meta
 #: p products that occur in the customers' sequences or rows, each once, and the place of each element among them).
 #: Reorder: `customer` and `item` are the row's customer among b, and its product among p. `next_days` is the mean
 #: number of days until the product is bought again, `active` the chance that its customer orders within 30 days.
+#: Next best offer: products that the customer buys and those of offers are the same where their numbers are; 0 is none.
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
         {
@@ -54,8 +55,11 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "place": "int64[b, 32]",
             "age_days": "float32[b, 32]",
             "viewed": "float32[b, 32]",
+            "own_product": "int64[b, 32]",
+            "own": "float32[b, 32, 8]",
             "offer_words": "int64[c, 8]",
             "offer_numbers": "float32[c, 3]",
+            "offer_product": "int64[c]",
             "eligible": "float32[b, c]",
         },
         {
@@ -63,7 +67,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "probability": "float32[b, 5]",
             "expected_margin": "float32[b, 5]",
             "sequence_contributions": "float32[b, 5, 32]",
-            "other_contributions": "float32[b, 5, 2]",
+            "other_contributions": "float32[b, 5, 3]",
         },
     ),
 }
@@ -72,7 +76,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 OPTIONAL: dict[str, frozenset[str]] = {
     "reorder": frozenset({"customer", "item", "words", "place", "age_days", "rank", "next_days", "active"}),
     "stockout": frozenset(),
-    "next_best_offer": frozenset(),
+    "next_best_offer": frozenset({"own_product", "own", "offer_product"}),
 }
 
 

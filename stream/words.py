@@ -57,6 +57,7 @@ _SAID: dict[str, tuple[str, str]] = {
     # Of an offer.
     "customer": ("{} orders so far", "1 order so far"),
     "offer": ("the offer itself", "the offer itself"),
+    "bought_before": ("bought this {} times", "bought this once"),
 }
 _UNKNOWN = {
     "product_gap_days": "bought once, no usual gap yet",

@@ -24,10 +24,11 @@ def build(log: Log, from_ms: int) -> Arrays:
     """A row an order, from `from_ms` on, of a customer that had a state before it.
 
     Returns:
-        features float32 (n, 5); product int32 (n, 32), index into the products, -1 for none; age_days, viewed
-        float32 (n, 32); as_of_ms, state_ms int64 (n,); customer int64 (n,). Products: product_words int64 (p, 8),
-        product_price float32 (p,). Labels: target_row, target_product int32 (t,), sorted by row. All lines ever
-        ordered: line_customer, line_product int32 (l,), line_ms int64 (l,), for popularity and the baselines.
+        features float32 (n, 8); product int32 (n, 32), index into the products, -1 for none; age_days, viewed
+        float32 (n, 32); own_product int32 (n, 32) as product, own float32 (n, 32, 8); as_of_ms, state_ms int64 (n,);
+        customer int64 (n,). Products: product_words int64 (p, 8), product_price float32 (p,). Labels: target_row,
+        target_product int32 (t,), sorted by row. All lines ever ordered: line_customer, line_product int32 (l,),
+        line_ms int64 (l,), for popularity and the baselines.
     """
     orders, lines = log.history.orders, log.history.order_lines
     products = Products(log)
@@ -78,6 +79,8 @@ def _rows(level: Level, log: Log, products: Products, codes: dict[str, int], fro
         "product": products.index(rows.product),
         "age_days": rows.age_days,
         "viewed": rows.viewed,
+        "own_product": products.index(rows.own_product),
+        "own": rows.own,
         "as_of_ms": as_of,
         "state_ms": level.table.event_time_ms(slots),
         "customer": np.array([codes[str(level.table.keys[s])] for s in slots.tolist()], np.int64),

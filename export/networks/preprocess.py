@@ -27,7 +27,7 @@ class Standardise(nn.Module):  # type: ignore[misc]  # torch is untyped here
     Args:
         width: how many features.
 
-    Returns of a call: float32 (n, 2 · width), values then indicators of NaN.
+    Returns of a call: float32 (…, 2 · width), values then indicators of NaN.
     """
 
     mean: Any
@@ -50,8 +50,8 @@ class Standardise(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.scale.copy_(torch.tensor(scale, dtype=torch.float32))
 
     def forward(self, features: Any) -> Any:
-        """Raw features (n, width) to inputs (n, 2 · width)."""
+        """Raw features (…, width) to inputs (…, 2 · width)."""
         unknown = torch.isnan(features)
         z = ((signed_log(features) - self.mean) * self.scale).clamp(-_CLIP, _CLIP)
         z = torch.where(unknown, torch.zeros_like(z), z)
-        return torch.cat([z, unknown.to(z.dtype)], dim=1)
+        return torch.cat([z, unknown.to(z.dtype)], dim=-1)

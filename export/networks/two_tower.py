@@ -1,15 +1,17 @@
-"""Next best offer: a user tower that is a sum over the customer's recent products, an offer tower, and their product.
+"""Next best offer: a user tower that is a sum over the customer's recent products, an offer tower, their product, and
+a personal term where the customer bought the offer's very product before.
 
 The log-odds are additive over the elements of the sequence, so each can be given as a reason.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from export.networks.personal import Personal, matched, matched_sparsely, matched_top
 from export.networks.preprocess import Standardise
 from features.text import VOCABULARY, WORDS
 from features.vectors.next_best_offer import FEATURES
@@ -18,9 +20,36 @@ from features.vectors.next_best_offer import FEATURES
 VIEW_WEIGHT = 0.5
 #: Half-lives of the decays whose mixture is learnt.
 _HALF_LIVES_DAYS = (3.0, 14.0, 60.0, 240.0)
+#: Places of names for their popularity: many, since a rare product that shares one with a popular one looks popular.
+_POPULAR = 65_536
 _MIXERS = (1, 31, 1009, 32749, 65537, 131071, 524287, 999983)
 _BEST = 5
+#: Log-odds of an offer before anything is learnt.
+START = -4.0
+#: Share of a customer's vector that a training step does not see: a year of orders is soon learnt by heart.
+_DROPOUT = 0.3
 _LOST = -3.0e38
+
+
+class Customers(NamedTuple):
+    """Inputs of customers, as in `models.manifest.TASKS`: `words` are those of the products in the sequences, `place`
+    says which of them each element is. A name is looked up once, however many customers have it."""
+
+    features: Any
+    words: Any
+    place: Any
+    age_days: Any
+    viewed: Any
+    own_product: Any
+    own: Any
+
+
+class Offers(NamedTuple):
+    """Inputs of candidates: int64 (c, 8), float32 (c,) and int64 (c,)."""
+
+    words: Any
+    price: Any
+    product: Any
 
 
 class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -37,7 +66,7 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.words = nn.Embedding(VOCABULARY, width)
         self.whole = nn.Embedding(VOCABULARY, width)
         self.popular = nn.Embedding(VOCABULARY, 1)
-        self.popular_whole = nn.Embedding(VOCABULARY, 1)
+        self.popular_whole = nn.Embedding(_POPULAR, 1)
         nn.init.normal_(self.words.weight, std=0.1)
         for table in (self.whole, self.popular, self.popular_whole):
             nn.init.zeros_(table.weight)
@@ -46,6 +75,13 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def key(self, words: Any) -> Any:
         """One number a name, int64 (…,), 0 for no name; equal for equal names."""
         return (words.clamp(0, VOCABULARY - 1) * self.mixers).sum(dim=-1)
+
+    def know(self, words: Any, popularity: Any) -> None:
+        """Begins from popularities that were counted: of names (p, 8), log-odds (p,); of one place the largest."""
+        table = torch.full((_POPULAR,), float(popularity.min()))
+        table.scatter_reduce_(0, self.key(words) % _POPULAR, popularity, "amax")
+        with torch.no_grad():
+            self.popular_whole.weight[:, 0] = table
 
     def forward(self, words: Any) -> tuple[Any, Any]:
         """Vectors and popularity."""
@@ -56,8 +92,31 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         named = (key > 0).to(torch.float32)[..., None]
         bucket = key % VOCABULARY
         vector = (self.words(words) * held).sum(dim=-2) / count + self.whole(bucket) * named
-        popular = (self.popular(words) * held).sum(dim=-2) / count + self.popular_whole(bucket) * named
+        popular = (self.popular(words) * held).sum(dim=-2) / count + self.popular_whole(key % _POPULAR) * named
         return vector, popular[..., 0]
+
+
+class Pieces(NamedTuple):
+    """What log-odds are made of.
+
+    Args:
+        offer, alone: vectors of the offers (c, width), and what each is worth by itself (c,).
+        vector, like, same: of the elements (b, 32, …): vector, weight of likeness, weight of being the same product.
+        mind, level: what the customer's numbers make: a vector (b, width) and a number (b,).
+        own: the personal terms, (b, 32).
+        keys, offer_keys: numbers of the names, (b, 32) and (c,).
+    """
+
+    offer: Any
+    alone: Any
+    vector: Any
+    like: Any
+    same: Any
+    mind: Any
+    level: Any
+    own: Any
+    keys: Any
+    offer_keys: Any
 
 
 class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -76,14 +135,16 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         self.inputs = Standardise(len(FEATURES))
         self.names = Names(width)
+        self.personal = Personal()
         self.price = Standardise(1)
         self.to_user = nn.Linear(width, width, bias=False)
         self.to_offer = nn.Linear(width, width, bias=False)
         self.numbers = nn.Sequential(nn.Linear(2 * len(FEATURES), 16), nn.ReLU(), nn.Linear(16, width + 1))
         self.price_effect = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.dropout = nn.Dropout(_DROPOUT)
         self.ages = nn.Parameter(torch.zeros(len(_HALF_LIVES_DAYS)))
         self.again = nn.Parameter(torch.full((len(_HALF_LIVES_DAYS),), 0.5))
-        self.bias = nn.Parameter(torch.full((1,), -4.0))
+        self.bias = nn.Parameter(torch.full((1,), START))
         self.register_buffer("rates", 0.6931 / torch.tensor(_HALF_LIVES_DAYS))
         self.register_buffer("offer_centre", torch.zeros(1))
         self.register_buffer("number_centre", torch.zeros(1))
@@ -107,29 +168,25 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return like / (1.0 + like.sum(dim=1, keepdim=True)), same
 
     def user(self, features: Any) -> tuple[Any, Any]:
-        """The part of the customer that its numbers make: a vector (b, width) and a number (b,)."""
-        out = self.numbers(self.inputs(features))
+        """The part of the customer that its standardised numbers make: a vector (b, width) and a number (b,)."""
+        out = self.numbers(features)
         return out[:, :-1], out[:, -1]
 
-    def logits(
-        self, features: Any, words: Any, place: Any, age_days: Any, viewed: Any, offer_words: Any, price: Any
-    ) -> Any:
-        """Uncalibrated log-odds (b, c), and the pieces that reasons are made of.
-
-        `words` (p, 8) are those of the products in the sequences, `place` (b, 32) which of them each element is: a name
-        is looked up once, however many customers have it.
-        """
-        offer, alone = self.offers(offer_words, price)
-        vector = self.to_user(self.names(words)[0])[place]
-        like, same = self.weights(age_days, viewed)
-        mind, level = self.user(features)
-        taste = (like[:, None, :] @ vector)[:, 0] + mind
-        total = taste @ offer.T + alone + level[:, None] + self.bias
-        keys, offer_keys = self.names.key(words)[place], self.names.key(offer_words)
+    def logits(self, customers: Customers, offers: Offers) -> tuple[Any, Pieces]:
+        """Uncalibrated log-odds (b, c), and the pieces that reasons are made of."""
+        offer, alone = self.offers(offers.words, offers.price)
+        vector = self.to_user(self.names(customers.words)[0])[customers.place]
+        like, same = self.weights(customers.age_days, customers.viewed)
+        numbers = self.inputs(customers.features)
+        mind, level = self.user(numbers)
+        own = self.personal(customers.own_product, customers.own, numbers)
+        taste = self.dropout((like[:, None, :] @ vector)[:, 0] + mind)
+        keys, offer_keys = self.names.key(customers.words)[customers.place], self.names.key(offers.words)
         same = same * (keys > 0).to(same.dtype)
-        for at in range(place.shape[1]):
-            total = total + (keys[:, at, None] == offer_keys).to(total.dtype) * same[:, at, None]
-        return total, (offer, alone, vector, like, same, mind, level, keys, offer_keys)
+        total = taste @ offer.T + alone + level[:, None] + self.bias
+        match = matched_sparsely if self.training else matched
+        total = total + match(keys, offer_keys, same) + match(customers.own_product, offers.product, own)
+        return total, Pieces(offer, alone, vector, like, same, mind, level, own, keys, offer_keys)
 
     @property
     def baseline(self) -> float:
@@ -143,12 +200,16 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         place: Any,
         age_days: Any,
         viewed: Any,
+        own_product: Any,
+        own: Any,
         offer_words: Any,
         offer_numbers: Any,
+        offer_product: Any,
         eligible: Any,
     ) -> Any:
         """The graph: see `models.manifest.TASKS`."""
-        logits, pieces = self.logits(features, words, place, age_days, viewed, offer_words, offer_numbers[:, 0])
+        customers = Customers(features, words, place, age_days, viewed, own_product, own)
+        logits, pieces = self.logits(customers, Offers(offer_words, offer_numbers[:, 0], offer_product))
         probability = torch.sigmoid(self.scale * logits + self.shift)
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
@@ -157,13 +218,13 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), _BEST, dim=1)
         held = torch.gather(open_.to(worth.dtype), 1, top)
         chance = torch.gather(probability, 1, top) * held
-        sequence, other = self._reasons(pieces, top)
+        mine = matched_top(own_product, offer_product[top], pieces.own).sum(dim=2)
+        sequence, other = self._reasons(pieces, top, mine)
         return top, chance, chance * margin[top], sequence * self.scale, other * self.scale
 
-    def _reasons(self, pieces: Any, top: Any) -> tuple[Any, Any]:
-        offer, alone, vector, like, same, mind, level, keys, offer_keys = pieces
-        chosen = offer[top]
-        sequence = (chosen @ vector.transpose(1, 2)) * like[:, None, :]
-        match = (keys[:, None, :] == offer_keys[top][:, :, None]).to(sequence.dtype)
-        number = (chosen * mind[:, None, :]).sum(dim=2) + level[:, None] - self.number_centre
-        return sequence + match * same[:, None, :], torch.stack([number, alone[top] - self.offer_centre], dim=2)
+    def _reasons(self, pieces: Pieces, top: Any, mine: Any) -> tuple[Any, Any]:
+        chosen = pieces.offer[top]
+        sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :]
+        sequence = sequence + matched_top(pieces.keys, pieces.offer_keys[top], pieces.same)
+        number = (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
+        return sequence, torch.stack([number, pieces.alone[top] - self.offer_centre, mine], dim=2)

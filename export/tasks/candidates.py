@@ -56,24 +56,24 @@ def candidates_of(arrays: Arrays, rows: NDArray[np.int64]) -> Candidates:
     """The candidates of some rows; popularity and frequency look strictly before the as-of time (its day)."""
     starts = np.searchsorted(arrays["target_row"], [rows, rows + 1])
     days = (arrays["as_of_ms"][rows] // DAY_MS).tolist()
-    counted = {int(day): _popularity(arrays, int(day)) for day in np.unique(days)}
+    counted = {int(day): popularity(arrays, int(day)) for day in np.unique(days)}
     best = {day: np.argsort(-count, kind="stable") for day, (count, _) in counted.items()}
     product = np.stack([best[day] for day in days])
     label = np.zeros(product.shape, np.float32)
     for i, (a, b) in enumerate(starts.T.tolist()):
         label[i] = np.isin(product[i], arrays["target_product"][a:b])
-    popularity = np.stack([counted[day][0][product[i]] for i, day in enumerate(days)]).astype(np.float32)
+    popular_count = np.stack([counted[day][0][product[i]] for i, day in enumerate(days)]).astype(np.float32)
     total = np.array([counted[day][1] for day in days], np.float32)
     personal = _personal(arrays, rows, product)
     seen = arrays["product"][rows]
     recent = sum((product == seen[:, at, None]).astype(np.float32) for at in range(seen.shape[1]))
-    share = popularity / total[:, None]
+    share = popular_count / total[:, None]
     popular = min(POPULAR, product.shape[1])
-    return Candidates(rows, popular, product, label, popularity, share, personal, np.asarray(recent))
+    return Candidates(rows, popular, product, label, popular_count, share, personal, np.asarray(recent))
 
 
-def _popularity(arrays: Arrays, day: int) -> tuple[NDArray[np.int64], int]:
-    """Lines of each product in the window before a day, and how many orders there were."""
+def popularity(arrays: Arrays, day: int) -> tuple[NDArray[np.int64], int]:
+    """Orders with each product in the window before a day, int64 (p,), and how many orders there were."""
     ms = arrays["line_ms"]
     rows = (ms < day * DAY_MS) & (ms >= (day - WINDOW_DAYS) * DAY_MS) & (arrays["line_product"] >= 0)
     pairs = np.unique(arrays["line_event"][rows] * len(arrays["product_price"]) + arrays["line_product"][rows])

@@ -12,15 +12,19 @@ from export import metrics as m
 from export.datasets import next_best_offer as dataset
 from export.fit import Recipe, seeded, train
 from export.history import Log
-from export.networks.two_tower import OfferNet
+from export.networks.two_tower import START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
-from export.tasks.candidates import Candidates, candidates_of
+from export.tasks.candidates import Candidates, candidates_of, popularity
 from features.aggregations.base import DAY_MS
 from models.manifest import Fallback, Metric
 
-#: Products that a training step looks at, for all its customers.
+#: Products that a training step looks at, for all its customers, beside those that they bought before.
 _STEP_PRODUCTS = 512
+#: An order counts half as much as one that much later: what sells changes with the season.
+_HALF_LIFE_DAYS = 60.0
+#: Offers that the graph is tried with: what it costs is told for as many.
+_OFFERS = 200
 _TEST_DAYS = 46
 
 
@@ -29,7 +33,7 @@ class NextBestOffer(Task):
 
     name = "next-best-offer"
     task = "next_best_offer"
-    shared = frozenset({"words", "offer_words", "offer_numbers"})
+    shared = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
     epochs = 6
     simulated = ("none in training; live views and offers of the demo are simulated",)
 
@@ -48,7 +52,7 @@ class NextBestOffer(Task):
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
         """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
         validation = candidates_of(arrays, np.flatnonzero(split.validation(arrays["as_of_ms"])))
-        first = self._fresh(arrays, split.train(arrays["as_of_ms"]), seed)
+        first = self._fresh(arrays, split.train_until_ms, seed)
         label = validation.label[:, : validation.popular]
 
         def validate() -> float:
@@ -61,31 +65,38 @@ class NextBestOffer(Task):
         scale, shift = _platt(scored(first, arrays, validation)[:, : validation.popular], label)
         figures = m.ranking(*validation.flat(scored(first, arrays, validation)))
         until = split.fit_until_ms
-        final = self._fresh(arrays, split.fit(arrays["as_of_ms"]), seed)
+        final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
         final.scale.fill_(scale)
         final.shift.fill_(shift)
         rows = np.flatnonzero(split.fit(arrays["as_of_ms"]))
         with torch.no_grad():
             known = np.unique(arrays["line_product"][arrays["line_ms"] < until])
-            offer, alone = final.offers(*_offers(arrays, known[known >= 0]))
-            mind, level = final.user(torch.from_numpy(arrays["features"][rows]))
+            offers = _offers(arrays, known[known >= 0])
+            offer, alone = final.offers(offers.words, offers.price)
+            mind, level = final.user(final.inputs(torch.from_numpy(arrays["features"][rows])))
             final.offer_centre.fill_(float(alone.mean()))
             final.number_centre.fill_(float((mind @ offer.mean(dim=0) + level).mean()))
         found = {f"validation {key}": value for key, value in figures.items()}
         return final, {"epochs": best, "scale": scale, "shift": shift} | found
 
-    def _fresh(self, arrays: Arrays, rows: Any, seed: int) -> Any:
+    def _fresh(self, arrays: Arrays, until_ms: int, seed: int) -> Any:
+        """A network that knows how numbers are spread, and what was popular, before a time."""
         seeded(seed)
-        network = self.network()
+        network, rows = self.network(), arrays["as_of_ms"] < until_ms
+        count, orders = popularity(arrays, until_ms // DAY_MS)
+        share = torch.from_numpy(np.log((count + 1.0) / (orders + 2.0)).astype(np.float32))
+        network.names.know(torch.from_numpy(arrays["product_words"]), share - START)
         network.inputs.learn(arrays["features"][rows])
         network.price.learn(arrays["product_price"][:, None])
+        network.personal.inputs.learn(arrays["own"][rows][arrays["own_product"][rows] >= 0])
         return network
 
     def _fit(
         self, network: Any, arrays: Arrays, until_ms: int, epochs: int, seed: int, validate: Any, tell: Tell
     ) -> int:
         rows = np.flatnonzero(arrays["as_of_ms"] < until_ms)
+        lately = np.exp2((arrays["as_of_ms"][rows] - until_ms) / (_HALF_LIFE_DAYS * DAY_MS)).astype(np.float32)
         targets = Targets(arrays)
         counts = np.bincount(
             arrays["line_product"][(arrays["line_ms"] < until_ms) & (arrays["line_product"] >= 0)],
@@ -96,12 +107,15 @@ class NextBestOffer(Task):
         size = min(_STEP_PRODUCTS, int((counts > 0).sum()))
 
         def loss(index: Any) -> Any:
-            products = rng.choice(len(chance), size, replace=False, p=chance)
             batch = rows[index]
-            logits = network.logits(*_customers(arrays, batch), *_offers(arrays, products))[0]
-            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products)) * 100
+            # Of what these customers bought before nothing is left to chance: that is most of what there is to learn.
+            own = arrays["own_product"][batch]
+            products = np.union1d(rng.choice(len(chance), size, replace=False, p=chance), own[own >= 0])
+            logits = network.logits(_customers(arrays, batch), _offers(arrays, products))[0]
+            weight = torch.from_numpy(lately[index][:, None])
+            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products), weight=weight) * 100
 
-        recipe = Recipe(epochs=epochs, batch=64, rate=5e-3, decay=1e-3, patience=3, seed=seed)
+        recipe = Recipe(epochs=epochs, batch=64, rate=3e-3, decay=3e-2, patience=3, seed=seed)
         return train(network, loss, len(rows), recipe, validate, tell)
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
@@ -145,24 +159,20 @@ class NextBestOffer(Task):
         return Evaluation(metrics, calibration, len(test.rows), notes)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
-        """Customers of the test period; 64 of the products as offers with made-up discounts and margins."""
+        """Customers of the test period; some of the products as offers with made-up discounts and margins."""
         rng = np.random.default_rng(seed)
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
-        offers = rng.choice(len(arrays["product_price"]), min(64, len(arrays["product_price"])), replace=False)
+        offers = rng.choice(len(arrays["product_price"]), min(_OFFERS, len(arrays["product_price"])), replace=False)
         words, price = arrays["product_words"][offers], arrays["product_price"][offers]
         discount = rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
-        features, names, place, age, viewed = (part.numpy() for part in _customers(arrays, pick))
+        customers = {name: part.numpy() for name, part in _customers(arrays, pick)._asdict().items()}
         eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)
-        return {
-            "features": features,
-            "words": names,
-            "place": place,
-            "age_days": age,
-            "viewed": viewed,
+        return customers | {
             "offer_words": words,
             "offer_numbers": numbers,
+            "offer_product": _numbers(offers),
             "eligible": eligible,
         }
 
@@ -170,11 +180,12 @@ class NextBestOffer(Task):
         """Odd numbers everywhere, unseen and impossible word ids, and nothing eligible."""
         found = [inputs | {"eligible": np.zeros_like(inputs["eligible"])}]
         for value in (np.nan, 0.0, 1e30, -1e30, np.inf):
-            names = ("features", "age_days", "viewed", "offer_numbers")
+            names = ("features", "age_days", "viewed", "own", "offer_numbers")
             changed = {name: np.full_like(inputs[name], value) for name in names}
             found += [inputs | changed, *(inputs | {name: array} for name, array in changed.items())]
         for word in (0, 8191, 8192, -5, 2**62):
             found.append(inputs | {name: np.full_like(inputs[name], word) for name in ("words", "offer_words")})
+            found.append(inputs | {name: np.full_like(inputs[name], word) for name in ("own_product", "offer_product")})
         return found
 
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
@@ -214,29 +225,33 @@ class Targets:
         return label
 
 
-def _customers(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any, Any, Any]:
+def _customers(arrays: Arrays, rows: Any) -> Customers:
     # The last row is that of no product, -1.
     words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
     held, place = np.unique(arrays["product"][rows], return_inverse=True)
     place = place.reshape(arrays["product"][rows].shape).astype(np.int64)
-    parts = arrays["features"][rows], words[held], place, arrays["age_days"][rows], arrays["viewed"][rows]
-    a, b, c, d, e = (torch.from_numpy(part) for part in parts)
-    return a, b, c, d, e
+    own = _numbers(arrays["own_product"][rows]), arrays["own"][rows]
+    parts = arrays["features"][rows], words[held], place, arrays["age_days"][rows], arrays["viewed"][rows], *own
+    return Customers(*(torch.from_numpy(part) for part in parts))
 
 
-def _offers(arrays: Arrays, products: Any) -> tuple[Any, Any]:
-    return torch.from_numpy(arrays["product_words"][products]), torch.from_numpy(arrays["product_price"][products])
+def _offers(arrays: Arrays, products: Any) -> Offers:
+    parts = arrays["product_words"][products], arrays["product_price"][products], _numbers(products)
+    return Offers(*(torch.from_numpy(part) for part in parts))
+
+
+def _numbers(products: Any) -> Any:
+    """Numbers of products as the graph takes them, int64: any will do, if 0 is none."""
+    return products.astype(np.int64) + 1
 
 
 def scored(network: Any, arrays: Arrays, candidates: Candidates) -> Any:
     """Uncalibrated log-odds of every candidate, float64 (rows, candidates); all products are scored and picked from."""
-    everything = np.arange(len(arrays["product_price"]))
+    offers = _offers(arrays, np.arange(len(arrays["product_price"])))
     parts = []
     for at in range(0, len(candidates.rows), 256):
         with torch.no_grad():
-            logits = network.logits(*_customers(arrays, candidates.rows[at : at + 256]), *_offers(arrays, everything))[
-                0
-            ]
+            logits = network.logits(_customers(arrays, candidates.rows[at : at + 256]), offers)[0]
         parts.append(np.take_along_axis(logits.numpy(), candidates.product[at : at + 256], axis=1))
     return np.concatenate(parts)
 

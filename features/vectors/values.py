@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.vectors import joined, next_best_offer, reorder, stockout
+from features.vectors.own import OWN
 
 Values = dict[str, list[float | str | None]]
 
@@ -64,7 +65,8 @@ def _next_best_offer(rows: next_best_offer.OfferRows, i: int) -> Values:
             _ids(rows.product[i][place]),
             _numbers(rows.age_days[i][place]),
         )
-    return out
+    held = rows.own_product[i] != 0
+    return out | {"own_product": _ids(rows.own_product[i][held]), **_by_name(tuple(OWN), rows.own[i][held])}
 
 
 #: Which view a feature is read from: by vector, prefixes in the order in which they are tried. What is on hand is what
@@ -80,6 +82,8 @@ _VIEWS = {
     "next_best_offer": (
         ("customer_recent_views", "customer_clicks"),
         ("bought_", "customer_repertoire"),
+        ("own_", "customer_repertoire"),
+        ("repertoire_", "customer_repertoire"),
         ("viewed_", "customer_session"),
         ("", "customer_orders"),
     ),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.aggregations.base import Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
+from features.vectors.own import OWN
 from models.session import MOST_ROWS
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
 from stream.scorers.base import Names, Scored, Scorer, Touched
@@ -24,16 +25,17 @@ _SHOWN = 5
 _JUST_BOUGHT_DAYS = 1.0
 _DAY_S = 86_400
 _ORDERS = list(FEATURES).index("customer_orders")
-_SHARED = frozenset({"words", "offer_words", "offer_numbers"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
 #: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
-_CUSTOMER, _OFFER = 2, 3
+_CUSTOMER, _OFFER, _BEFORE = 2, 3, 4
+_TIMES = list(OWN).index("own_orders")
 #: Pairs of a customer's place in the micro-batch and a product.
 Bought = tuple[NDArray[np.intp], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True)
 class NextBestOfferScorer(Scorer):
-    """Publishes one list a customer, ranked by expected margin.
+    """Publishes one list a customer, ranked by expected margin, but for exploration (`models.explore`).
 
     An offer is left out when it is not valid at the customer's event time, or its product was bought within a day.
     Fallbacks: `popularity` for a customer without purchases or views, `no_offers` where none is valid.
@@ -82,7 +84,7 @@ class NextBestOfferScorer(Scorer):
         end = np.array([o.valid_until_ms for o in offers], np.int64)
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
-        product = np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
+        product = self._products(offers)
         customer, recent = bought
         offered = np.isin(recent, product)
         customer, recent = customer[offered], recent[offered]
@@ -90,9 +92,12 @@ class NextBestOfferScorer(Scorer):
         valid[customer[place], offer] = False
         return np.asarray(valid)
 
+    def _products(self, offers: list[Offer]) -> NDArray[np.uint64]:
+        return np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
+
     def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         padding = max(_SHOWN - len(offers), 0)
-        ids = np.array([self.reference.ids.id(o.sku) for o in offers] + [0] * padding, np.uint64)
+        ids = np.pad(self._products(offers), (0, padding))
         price = [self._price(o) * (1 - o.discount) for o in offers]
         numbers = np.array(
             list(zip(price, (o.discount for o in offers), (o.margin for o in offers), strict=True))
@@ -101,13 +106,12 @@ class NextBestOfferScorer(Scorer):
         )
         mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
         parts = [
-            self._part(rows, slice(at, at + MOST_ROWS), self.reference.words(ids), numbers, mask)
-            for at in range(0, len(mask), MOST_ROWS)
+            self._part(rows, slice(at, at + MOST_ROWS), ids, numbers, mask) for at in range(0, len(mask), MOST_ROWS)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _part(
-        self, rows: OfferRows, at: slice, words: NDArray[Any], numbers: NDArray[Any], mask: NDArray[Any]
+        self, rows: OfferRows, at: slice, ids: NDArray[np.uint64], numbers: NDArray[Any], mask: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
         """The outputs of some customers: as many as a session runs at once, so that names are looked up once."""
         names, place = self.reference.names(rows.product[at])
@@ -117,8 +121,11 @@ class NextBestOfferScorer(Scorer):
             "place": place,
             "age_days": rows.age_days[at],
             "viewed": rows.viewed[at],
-            "offer_words": words,
+            "own_product": rows.own_product[at].view(np.int64),
+            "own": rows.own[at],
+            "offer_words": self.reference.words(ids),
             "offer_numbers": numbers,
+            "offer_product": ids.view(np.int64),
             "eligible": mask[at],
         }
         return self.model.session.run(feeds, len(place), shared=_SHARED)
@@ -137,16 +144,19 @@ class NextBestOfferScorer(Scorer):
         shown[listed] = open_[np.nonzero(listed)[0], top[listed]]
         customer, rank = (np.ascontiguousarray(at) for at in np.nonzero(shown))  # the layout that is warmed up
         chance = np.clip(outputs["probability"][customer, rank], 0.0, 1.0).tolist()
-        reasons = self._because(customer, rank, rows, outputs)
-        flat = [
-            _shown(offers[at], p, because)
-            for at, p, because in zip(top[customer, rank].tolist(), chance, reasons, strict=True)
-        ]
-        bounds = np.searchsorted(customer, np.arange(len(open_) + 1)).tolist()
-        return [flat[begin:end] for begin, end in itertools.pairwise(bounds)]
+        bounds = np.searchsorted(customer, np.arange(len(open_) + 1))
+        chosen = top[customer, rank]
+        reasons = self._because(customer, rank, self._products(offers)[chosen], rows, outputs)
+        flat = [_shown(offers[at], p, because) for at, p, because in zip(chosen.tolist(), chance, reasons, strict=True)]
+        return [flat[begin:end] for begin, end in itertools.pairwise(bounds.tolist())]
 
     def _because(
-        self, customer: NDArray[np.intp], rank: NDArray[np.intp], rows: OfferRows, outputs: dict[str, NDArray[Any]]
+        self,
+        customer: NDArray[np.intp],
+        rank: NDArray[np.intp],
+        offered: NDArray[np.uint64],
+        rows: OfferRows,
+        outputs: dict[str, NDArray[Any]],
     ) -> list[list[Reason]]:
         """Contributions of the products in the sequence, added up by product, and of what else there is."""
         sequence, other, most = outputs["sequence_contributions"], outputs["other_contributions"], self.settings.reasons
@@ -158,6 +168,8 @@ class NextBestOfferScorer(Scorer):
         kind = np.where(placed, rows.viewed[of, place].astype(np.int64), part - length + _CUSTOMER)
         value = np.where(placed, rows.age_days[of, place], rows.features[of, _ORDERS])
         value[kind == _OFFER] = np.nan
+        before = kind == _BEFORE
+        value[before] = _times_bought(rows, of[before], np.repeat(offered, held.sum(axis=1))[before])
         product = np.where(placed, rows.product[of, place], 0)
         names = self._names()
         features = [names[k][p] for k, p in zip(kind.tolist(), product.tolist(), strict=True)]
@@ -168,7 +180,7 @@ class NextBestOfferScorer(Scorer):
     def _names(self) -> list[Mapping[int, str]]:
         """What the parts of a score are called, by kind and product."""
         names = Names(self.reference)
-        return [_Named("bought", names), _Named("viewed", names), {0: "customer"}, {0: "offer"}]
+        return [_Named("bought", names), _Named("viewed", names), {0: "customer"}, {0: "offer"}, {0: "bought_before"}]
 
     def _popular(self, offers: list[Offer], eligible: NDArray[np.bool_]) -> list[OfferScore]:
         share = self.popular
@@ -202,6 +214,13 @@ class _Named(dict[int, str]):
         sku, name = self._names[product]
         told = self[product] = f"{self._verb} {name or sku}"
         return told
+
+
+def _times_bought(rows: OfferRows, customer: NDArray[np.intp], product: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """How many orders of each customer had the product, as far as its repertoire knows; float32 of shape (n,)."""
+    same = rows.own_product[customer] == product[:, None]
+    times = np.where(same, rows.own[customer, :, _TIMES], 0.0).sum(axis=1, dtype=np.float32)
+    return np.asarray(times)
 
 
 def _shown(offer: Offer, p: float, reasons: list[Reason]) -> OfferScore:

@@ -20,6 +20,7 @@ from features.discovery import discover, views_of
 from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind
 from features.table import EntityTable
 from features.vectors import contract, joined, next_best_offer, reorder, stockout
+from features.vectors.own import OWN
 from tests.features.aggregations.test_recent import arrivals
 from tests.features.aggregations.test_repertoire import table_of
 from tests.features.aggregations.test_stock import open_orders, shelf
@@ -281,6 +282,10 @@ def test_offer_rows(orders: list[Event], lines: list[Event], clicks: list[Event]
     for i, customer in enumerate(CUSTOMERS):
         features = customer_features(of(customer, orders), as_of)
         features["customer_recent_views"] = columns("customer_clicks", of(customer, clicks), as_of)["recent_views"]
+        told = reorder_oracle(of(customer, orders), of(customer, lines), as_of)
+        compared(told, [1.0] * len(told))
+        numbers = ("repertoire_products", "repertoire_basket", "repertoire_again")
+        features |= {name: next((product[name] for product in told.values()), 0.0) for name in numbers}
         for name, value in zip(next_best_offer.FEATURES, found.features[i], strict=True):
             np.testing.assert_allclose(value, features[name], rtol=1e-6, equal_nan=True, err_msg=name)
         bought, bought_age = sequence("customer_repertoire", "purchases", of(customer, lines), as_of)
@@ -288,8 +293,26 @@ def test_offer_rows(orders: list[Event], lines: list[Event], clicks: list[Event]
         assert found.product[i].tolist() == bought + viewed
         np.testing.assert_allclose(found.age_days[i], bought_age + viewed_age, rtol=1e-6, equal_nan=True)
         assert found.viewed[i].tolist() == [0.0] * len(bought) + [1.0] * len(viewed)
-    assert {a.dtype for a in (found.features, found.age_days, found.viewed)} == {np.dtype(np.float32)}
-    assert found.product.dtype == np.uint64
+    assert {a.dtype for a in (found.features, found.age_days, found.viewed, found.own)} == {np.dtype(np.float32)}
+    assert {found.product.dtype, found.own_product.dtype} == {np.dtype(np.uint64)}
+
+
+@given(streams("orders", CUSTOMERS), streams("order_lines", CUSTOMERS, 60), st.integers(0, 200))
+@seeded
+def test_what_a_customer_bought_is_told_to_offers_as_it_is_to_reorder(
+    orders: list[Event], lines: list[Event], days: int
+) -> None:
+    """`test_reorder_rows` holds those against whole lists of events."""
+    as_of = np.full(2, newest_ms([*orders, *lines]) + days * DAY_MS)
+    customers = table("customer", CUSTOMERS, orders=orders, order_lines=lines)
+    slots = customers.slots_of(CUSTOMERS)
+    found, rows_ = next_best_offer.offer_rows(customers, slots, as_of), reorder.reorder_rows(customers, slots, as_of)
+    theirs = [list(reorder.FEATURES).index(name.replace("own_", "product_")) for name in OWN]
+    for i in range(2):
+        held, of_customer = found.own_product[i] != 0, rows_.customer == i
+        assert found.own_product[i][held].tolist() == rows_.product[of_customer].tolist()
+        np.testing.assert_array_equal(found.own[i][held], rows_.features[of_customer][:, theirs])
+        assert np.isnan(found.own[i][~held]).all()
 
 
 def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> None:
@@ -298,7 +321,8 @@ def test_a_customer_who_only_looked_has_unknown_rhythm_and_no_reorder_rows() -> 
     slots, as_of = customers.slots_of(["a"]), np.array([START_MS])
     assert len(reorder.reorder_rows(customers, slots, as_of).features) == 0
     found = next_best_offer.offer_rows(customers, slots, as_of)
-    np.testing.assert_array_equal(found.features[0], np.array([0, np.nan, 0, 0, 1], np.float32))
+    np.testing.assert_array_equal(found.features[0], np.array([0, np.nan, 0, 0, 1, 0, 0, 0], np.float32))
+    assert not found.own_product.any()
     assert found.product[0].tolist() == [0] * 16 + [7] + [0] * 15
 
 
@@ -306,7 +330,7 @@ def test_no_entities_give_no_rows() -> None:
     customers, items = table("customer", []), table("item", [])
     none, never = np.empty(0, np.int64), np.empty(0, np.int64)
     assert reorder.reorder_rows(customers, none, never).features.shape == (0, 33)
-    assert next_best_offer.offer_rows(customers, none, never).product.shape == (0, 32)
+    assert next_best_offer.offer_rows(customers, none, never).own.shape == (0, 32, len(OWN))
     assert stockout.stockout_rows(items, none, never, np.empty(0)).features.shape == (0, 15)
 
 

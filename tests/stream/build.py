@@ -220,7 +220,7 @@ def offer_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArra
         "probability": p,
         "expected_margin": p,
         "sequence_contributions": np.tile(np.arange(32, 0, -1, dtype=np.float32) / 100, (n, 5, 1)),
-        "other_contributions": np.tile(np.array([0.02, -0.5], np.float32), (n, 5, 1)),
+        "other_contributions": np.tile(np.array([0.02, -0.5, 0.0], np.float32), (n, 5, 1)),
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from features.store import MemoryStore
 from features.text import word_ids
 from features.vectors.next_best_offer import FEATURES as OFFER_FEATURES
+from features.vectors.own import OWN
 from features.vectors.reorder import FEATURES as REORDER_FEATURES
 from features.vectors.stockout import FEATURES as STOCKOUT_FEATURES
 from stream.decode import Decoder
@@ -386,6 +387,30 @@ def test_offers_are_ranked_as_the_model_says_with_reasons_by_product() -> None:
     assert feeds["eligible"].tolist() == [[1, 1, 0, 0, 0]]
 
 
+def test_what_the_customer_bought_before_is_fed_by_number_and_told_with_how_often() -> None:
+    def outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+        other = np.tile(np.array([0.02, -0.5, 0.9], np.float32), (n, 5, 1))
+        return offer_outputs(feeds, n) | {"other_contributions": other}
+
+    desk = Desk(
+        message("orders", "1", order("1", [line("A")], at=T0 - 9 * DAY_MS)),
+        message("orders", "1", order("1", [line("A"), line("B")], at=T0 - 3 * DAY_MS), 1),
+        message("clicks", "1", click("1", "V", at=T0), 2),
+    )
+    put(desk, "again", "A", margin=2.0)
+    put(desk, "new", "X", margin=1.0)
+    (record,), feeds = offers(desk, outputs, ["1"])
+    told = [next(r for r in o.reasons if r.feature == "bought_before") for o in record.offers]
+    assert [(o.sku, r.value) for o, r in zip(record.offers, told, strict=True)] == [("A", 2.0), ("X", 0.0)]
+    assert told[0].contribution == pytest.approx(0.9)
+    bought = (feeds["own_product"][0] == feeds["offer_product"][0]).tolist()
+    assert sum(bought) == 1
+    assert feeds["own"][0, bought.index(True), :3].tolist() == [2.0, 1.0, 3.0]
+    assert not (feeds["own_product"] == feeds["offer_product"][1]).any()
+    assert feeds["own_product"].dtype == feeds["offer_product"].dtype == np.int64
+    assert feeds["own"].shape == (1, 32, len(OWN))
+
+
 def test_a_product_that_comes_twice_in_the_sequence_is_one_reason() -> None:
     desk = Desk(
         message("clicks", "1", click("1", "V", at=T0 - DAY_MS)),
@@ -517,6 +542,47 @@ def test_a_chance_beyond_its_range_is_brought_back() -> None:
     put(desk, "o", "X", margin=2.0)
     (record,), _ = offers(desk, outputs, ["1"])
     assert (record.offers[0].p_response, record.offers[0].expected_margin) == (1.0, 2.0)
+
+
+def many_shoppers(share: float, customers: int = 400) -> list[Any]:
+    desk = Desk(*(message("orders", str(i), order(str(i), [line("A")], at=T0), i) for i in range(customers)))
+    for i in range(4):
+        put(desk, f"o{i}", f"X{i}", margin=4.0 - i)
+    records, _ = offers(desk, offer_outputs, [str(i) for i in range(customers)], explore=share)
+    return records
+
+
+def test_without_exploration_every_offer_is_where_it_is_for_certain() -> None:
+    for record in many_shoppers(0.0, customers=20):
+        assert [(o.offer_id, o.propensity) for o in record.offers] == [
+            ("o0", 1.0),
+            ("o1", 1.0),
+            ("o2", 1.0),
+            ("o3", 1.0),
+        ]
+
+
+def test_an_offer_comes_first_as_often_as_its_propensity_says() -> None:
+    records = many_shoppers(0.4)
+    for record in records:
+        assert record.offers[0].propensity == pytest.approx(0.7 if record.offers[0].offer_id == "o0" else 0.1)
+        behind = [o.offer_id for o in record.offers[1:]]
+        assert behind == sorted(behind), "the others keep their order"
+        assert record.reasons == record.offers[0].reasons
+    firsts = [record.offers[0].offer_id for record in records]
+    for offer_id, p in (("o0", 0.7), ("o1", 0.1), ("o2", 0.1), ("o3", 0.1)):
+        off = abs(firsts.count(offer_id) / len(firsts) - p)
+        assert off < 4 * math.sqrt(p * (1 - p) / len(firsts)), "beyond four deviations"
+    assert many_shoppers(0.4)[:50] == records[:50], "a replay draws the same"
+
+
+def test_what_is_popular_is_explored_as_well() -> None:
+    desk = shopper()
+    for offer_id, sku in (("p", "P"), ("q", "Q")):
+        put(desk, offer_id, sku)
+    (record,), _ = offers(desk, offer_outputs, ["2"], explore=1.0)
+    assert record.fallback == "popularity"
+    assert [o.propensity for o in record.offers] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("kind", [ReorderScorer, StockoutScorer, NextBestOfferScorer])

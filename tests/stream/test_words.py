@@ -33,6 +33,8 @@ def test_every_feature_has_words(vector: str) -> None:
         (Reason("product_gap_days", None, 0.1), "bought once, no usual gap yet"),
         (Reason("units_7d", 1234.0, 0.1), "1,234 ordered in 7 days"),
         (Reason("bought LANTERN", 0.2, 0.1), "bought LANTERN today"),
+        (Reason("bought_before", 5.0, 0.1), "bought this 5 times"),
+        (Reason("bought_before", 1.0, 0.1), "bought this once"),
         (Reason("viewed LANTERN", 3.9, 0.1), "looked at LANTERN 3 days ago"),
         (Reason("shop_lines_7d", 2.0, 0.1), "shop lines 7d 2"),
         (Reason("my_own", None, 0.1), "my own unknown"),
