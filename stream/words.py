@@ -24,6 +24,18 @@ _SAID: dict[str, tuple[str, str]] = {
     "product_age_days": ("first bought {} days ago", "first bought yesterday"),
     "product_place": ("place {} among the customer's products", "the customer's strongest product"),
     "product_weight_share": ("{:.1}% of what is bought lately", "1% of what is bought lately"),
+    "product_place_orders": ("place {} among what the customer orders most", "what the customer orders most"),
+    "product_place_shop_7d": (
+        "place {} of the customer's by the week's sales",
+        "the shop's favourite of the customer's",
+    ),
+    "product_place_shop_28d": ("place {} of the customer's by four weeks' sales", "a favourite of the customer's"),
+    "shop_lines_7d": ("{:.1} in a thousand lines of the shop this week", "1 in a thousand lines of the shop this week"),
+    "shop_lines_28d": ("{:.1} in a thousand lines of the shop in 28 days", "1 in a thousand of the shop in 28 days"),
+    "shop_lines_84d": ("{:.1} in a thousand lines of the shop in 84 days", "1 in a thousand of the shop in 84 days"),
+    "shop_trend_28d": ("its sales of the week against 28 days", "its sales of the week against 28 days"),
+    "shop_trend_84d": ("its sales of 28 days against 84", "its sales of 28 days against 84"),
+    "shop_again": ("{:.1} orders a customer who ever bought it", "1 order a customer who ever bought it"),
     # Of the customer.
     "customer_orders": ("{} orders so far", "1 order so far"),
     "customer_days_since": ("{} days since the last order", "1 day since the last order"),
