@@ -17,9 +17,11 @@ import numpy as np
 
 from features.discovery import discover, views_of
 from features.eventlog import read_clicks, read_inventory, read_orders
-from features.rows import STREAMS, Rows
+from features.rows import ALL, STREAMS, Rows
+from features.shards import merged
 from features.store.redis import RedisStore
 from features.table import EntityTable
+from features.view import SHARDED, View
 from stream.admin import GroupProgress, create_topics
 from stream.embedded import Embedded, wait_for
 from stream.reader import TopicReader
@@ -164,23 +166,32 @@ class Shop:
         return RedisStore(stored.url, stored.namespace, stored.buckets)
 
     def features(self) -> dict[str, dict[str, bytes]]:
-        """Every feature record in the store, by view and entity."""
+        """Every feature record in the store, by view and entity; shards are merged."""
         store = self.store()
         try:
-            return {view: store.scan("f", view) for view in discover()}
+            return whole({view: store.scan("f", view) for view in discover()})
         finally:
             store.close()
 
 
 def _streams(events: Path) -> list[Rows]:
     history = read_orders(events)
-    streams: list[Rows] = [history.orders, history.order_lines, history.demand]
+    streams: list[Rows] = [history.orders, history.order_lines, history.demand, *_product_lines(history.demand)]
     return [*streams, read_clicks(events), read_inventory(events)]
+
+
+def _product_lines(demand: Rows) -> list[Rows]:
+    """The order lines as products see them; locations in logs for tests name no regions."""
+    columns = {name: demand.columns[name] for name in ("kind", "event_time_ms", "customer")}
+    products = [item.split(":", 1)[1] for item in demand.entities]
+    return [Rows("product_lines", names, columns) for names in (products, [ALL] * len(products))]
 
 
 def tables_from_log(events: Path) -> dict[str, EntityTable]:
     """The tables that an event log folds to, by entity."""
-    tables = {entity: EntityTable(entity, views_of(entity)) for entity in ("customer", "item")}
+    tables = {
+        entity: EntityTable(entity, views_of(entity)) for entity in sorted({v.entity for v in discover().values()})
+    }
     for rows in _streams(events):
         table = tables[STREAMS[rows.stream][0]]
         table.admit_new(table.missing(rows.entities))
@@ -197,8 +208,27 @@ def folded_from_log(events: Path) -> dict[str, dict[str, bytes]]:
         keys = list(dict.fromkeys(rows.entities))
         for view in table.views.values():
             if view.stream == rows.stream:
-                out[view.name] = dict(zip(keys, table.pack(view.name, table.slots_of(keys)), strict=True))
+                packed = table.pack(view.name, table.slots_of(keys))
+                out.setdefault(view.name, {}).update(zip(keys, packed, strict=True))
     return out
+
+
+def whole(features: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:
+    """Feature records with the shards of each entity merged into one."""
+    out = {}
+    for name, records in features.items():
+        out[name] = _merged(discover()[name], records) if discover()[name].stream in SHARDED else records
+    return out
+
+
+def _merged(view: View, records: dict[str, bytes]) -> dict[str, bytes]:
+    shards: dict[str, list[bytes]] = {}
+    for key, record in records.items():
+        shards.setdefault(key.rpartition("#")[0], []).append(record)
+    return {
+        key: merged(view, np.frombuffer(b"".join(parts), view.dtype).reshape(-1, 1)).tobytes()
+        for key, parts in shards.items()
+    }
 
 
 def differing(left: dict[str, dict[str, bytes]], right: dict[str, dict[str, bytes]]) -> dict[str, list[str]]:
@@ -217,4 +247,4 @@ def wall_ms() -> int:
     return int(time.time() * 1000)
 
 
-__all__ = ["TOPICS", "Shop", "differing", "folded_from_log", "np", "wall_ms"]
+__all__ = ["TOPICS", "Shop", "differing", "folded_from_log", "np", "wall_ms", "whole"]

@@ -35,7 +35,7 @@ def test_copartitioned_topics_are_keyed_alike() -> None:
 @pytest.mark.parametrize("model", SCORERS)
 def test_a_model_is_scored_when_any_view_that_it_reads_may_have_changed(model: str) -> None:
     """Except reorder, which reads orders only; a click changes what offer to show, but not what is bought again."""
-    views = views_read(list(contract(VECTORS[model]).reads))
+    views = views_read(list(contract(VECTORS[model]).reads), SCORERS[model].entity)
     fed_by = {STREAM_TOPIC[discover()[view].stream] for view in views}
     assert {t.name for t in CONSUMED if model in t.models} == fed_by
 
