@@ -84,7 +84,7 @@ def tensors_of(task: str, lacks: Container[str] = ()) -> tuple[dict[str, str], d
     """The inputs and outputs of a task's graph without those that it lacks, with their shapes.
 
     >>> list(tensors_of("reorder", lacks={"rank"})[1])
-    ['probability', 'contributions']
+    ['probability', 'contributions', 'next_days', 'active']
     """
     inputs, outputs = TASKS[task]
     return {n: t for n, t in inputs.items() if n not in lacks}, {n: t for n, t in outputs.items() if n not in lacks}

@@ -84,8 +84,8 @@ def product_columns(products: NDArray[np.void], everything: NDArray[np.void], as
 
 
 def put_in(rows: ReorderRows, columns: NDArray[np.float32]) -> None:
-    """Fills in the joined columns of reorder rows, float32 of shape (n, 6); in place."""
-    rows.features[:, [list(reorder.FEATURES).index(name) for name in FEATURES]] = columns
+    """Fills in the joined columns of reorder rows, float32 of shape (n, 6), and what follows of them; in place."""
+    reorder.join(rows.customer, rows.features, columns)
 
 
 def _part(records: NDArray[np.void], name: str, slots: NDArray[np.int64], as_of_ms: Times) -> Any:
