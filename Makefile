@@ -72,9 +72,8 @@ logs: $(LOGS)/online-retail/event_log.json $(LOGS)/complete-journey/event_log.js
 evaluate: logs ## measure the released models on the test periods, beside baselines (ARGS='--json models.json')
 	@$(BIN)/tidecast-export report --logs $(LOGS) $(ARGS)
 
-models: $(VENV)/.dev ## train, verify and release the models from the raw data
-	@$(BIN)/tidecast import online-retail --out .tidecast/online-retail
-	@$(BIN)/tidecast-export all --events .tidecast/online-retail $(ARGS)
+models: logs ## train, verify and release the models from the raw data (ARGS='--model reorder')
+	@$(BIN)/tidecast-export shipped --logs $(LOGS) $(ARGS)
 
 schemas: $(VENV)/.dev ## write docs/schemas/, docs/asyncapi.json and docs/features/ anew
 	@$(BIN)/python -m stream.schemas

@@ -26,7 +26,7 @@ def card(
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
-        "Made by `tidecast-export`; every number here was measured by `tidecast-export evaluate`, none by hand.",
+        "Made by `tidecast-export`: the tables are what its evaluation measured; the text below them was written by a person.",
         "",
         "## Data",
         "",

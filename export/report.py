@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,7 @@ def evaluate_released(
     since: str | None,
     tell: Tell,
     warn: Callable[[str], None] = lambda text: None,
+    last: bool = False,
 ) -> list[Metric]:
     """Measures a released model on the end of an event log.
 
@@ -45,6 +47,7 @@ def evaluate_released(
         since: the date (UTC) from which on is tested; None takes the log's own split.
         tell: hears what is being done, and the share done.
         warn: hears why figures must not be believed.
+        last: test the last basket of each customer instead, of reorder.
 
     Raises:
         UsageError: no such model or date, or nothing to test.
@@ -61,7 +64,12 @@ def evaluate_released(
     trained = read_manifest(directory).training.trained_until
     if since is not None and since <= trained:
         warn(f"the model was fitted on rows until {trained}: from {since} on, figures are too good")
-    found: list[Metric] = import_module(module).evaluate(directory, events, from_ms, tell=tell)
+    measured: Any = import_module(module)
+    if last and not hasattr(measured, "evaluate_last"):
+        raise UsageError(f"--last goes with reorder; {model} knows no last basket")
+    found: list[Metric] = (
+        measured.evaluate_last(directory, events) if last else measured.evaluate(directory, events, from_ms, tell=tell)
+    )
     return found
 
 
