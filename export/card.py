@@ -26,7 +26,7 @@ def card(
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
-        "Made by `tidecast-export`: the tables are what its evaluation measured; the text below them was written by a person.",
+        "Made by `tidecast-export`: the tables are what its evaluation measured; the text below them is by hand.",
         "",
         "## Data",
         "",
