@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from export import metrics as m
+from export.curves import curve_of
 from export.datasets.baskets import taken
 from export.datasets.reorder import BEFORE
 from export.datasets.sequences import sequences_of
@@ -63,7 +64,11 @@ def evaluation(network: Any, arrays: Arrays, split: Split) -> Evaluation:
         "scale": float(network.scale),
         "shift": float(network.shift),
     }
-    return Evaluation(metrics, calibration, len(y), _notes(arrays, split, test, chance[:, 2]))
+    curves = [
+        curve_of(f"bought again within {days} days", y[:, column], chance[:, column])
+        for column, days in enumerate(HORIZONS_DAYS)
+    ]
+    return Evaluation(metrics, calibration, len(y), _notes(arrays, split, test, chance[:, 2]), curves)
 
 
 def _as_fed(arrays: Arrays) -> Arrays:

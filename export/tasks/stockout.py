@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from export.catalog import read_products
+from export.curves import Curve, curve_of
 from export.datasets import hourset
 from export.datasets import stockout as leadtimes
 from export.datasets.dayfeatures import day_names
@@ -113,7 +114,8 @@ class Stockout(Task):
             "ece_risk": "ECE of P(demand > position)",
         }
         calibration = {key: figures[name] for key, name in wanted.items() if name in figures}
-        return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told[1]))
+        curves = _curves(rows, told[0])
+        return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told[1]), curves)
 
     def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
         """Hours and days on their event log."""
@@ -180,6 +182,15 @@ def _unknown(rows: int) -> Arrays:
 def _run(head: Any, features: Any) -> Any:
     with torch.no_grad():
         return np.concatenate([head(part)[0].numpy() for part in torch.from_numpy(features).split(65_536)])
+
+
+def _curves(rows: Arrays, risk: Any) -> list[Curve]:
+    """Of the risk, where the log tells stock levels."""
+    known = np.isfinite(rows["position"])
+    if not known.any():
+        return []
+    label = rows["demand"][known] > rows["position"][known]
+    return [curve_of("demand over the lead time beyond the position", label, risk[known])]
 
 
 def _notes(rows: Arrays, published: Any) -> list[str]:
