@@ -183,9 +183,12 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         taste = self.dropout((like[:, None, :] @ vector)[:, 0] + mind)
         keys, offer_keys = self.names.key(customers.words)[customers.place], self.names.key(offers.words)
         same = same * (keys > 0).to(same.dtype)
-        total = taste @ offer.T + alone + level[:, None] + self.bias
         match = matched_sparsely if self.training else matched
-        total = total + match(keys, offer_keys, same) + match(customers.own_product, offers.product, own)
+        again, _ = match(keys, offer_keys, same)
+        # Offers of no product, 0, are not what was bought.
+        mine, bought = match(customers.own_product, offers.product, own)
+        like_gate, alone_gate = self.personal.gates(bought * (offers.product != 0).to(bought.dtype))
+        total = like_gate * (taste @ offer.T) + alone_gate * alone + level[:, None] + self.bias + again + mine
         return total, Pieces(offer, alone, vector, like, same, mind, level, own, keys, offer_keys)
 
     @property
@@ -216,15 +219,17 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         worth = probability * margin
         open_ = eligible > 0
         _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), _BEST, dim=1)
-        held = torch.gather(open_.to(worth.dtype), 1, top)
-        chance = torch.gather(probability, 1, top) * held
-        mine = matched_top(own_product, offer_product[top], pieces.own).sum(dim=2)
-        sequence, other = self._reasons(pieces, top, mine)
+        chance = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
+        held = (own_product != 0).to(worth.dtype)
+        sequence, other = self._reasons(pieces, top, matched_top(own_product, offer_product[top], held))
         return top, chance, chance * margin[top], sequence * self.scale, other * self.scale
 
-    def _reasons(self, pieces: Pieces, top: Any, mine: Any) -> tuple[Any, Any]:
-        chosen = pieces.offer[top]
-        sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :]
+    def _reasons(self, pieces: Pieces, top: Any, bought: Any) -> tuple[Any, Any]:
+        """Of the sequence, and of all else; `bought` says which of the own products each offer is, (b, 5, 32)."""
+        chosen, mine = pieces.offer[top], (bought * pieces.own[:, None, :]).sum(dim=2)
+        like_gate, alone_gate = self.personal.gates(bought.sum(dim=2).clamp_max(1.0))
+        sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :] * like_gate[:, :, None]
         sequence = sequence + matched_top(pieces.keys, pieces.offer_keys[top], pieces.same)
-        number = (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
-        return sequence, torch.stack([number, pieces.alone[top] - self.offer_centre, mine], dim=2)
+        number = like_gate * (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
+        alone = alone_gate * pieces.alone[top] - self.offer_centre
+        return sequence, torch.stack([number, alone, mine], dim=2)
