@@ -17,7 +17,8 @@ _HIDDEN = 24
 class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """A term of the log-odds for each product that a customer buys, beside 0 for a product that it never bought.
 
-    That many offers were never bought shows in the network's bias.
+    That many offers were never bought shows in the network's bias. Of a product that was bought, likeness and
+    popularity say less: they count for a share that is learnt.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,12 @@ class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.of_product = nn.Linear(2 * len(OWN), _HIDDEN)
         self.of_customer = nn.Linear(2 * len(FEATURES), _HIDDEN, bias=False)
         self.out = nn.Linear(_HIDDEN, 1)
+        #: How much less likeness and popularity count.
+        self.less = nn.Parameter(torch.full((2,), 0.5))
+
+    def gates(self, bought: Any) -> tuple[Any, Any]:
+        """What likeness and popularity count for, given whether the product was bought (0 or 1, any shape)."""
+        return 1.0 - self.less[0] * bought, 1.0 - self.less[1] * bought
 
     def forward(self, own_product: Any, own: Any, customer: Any) -> Any:
         """The terms.
@@ -43,7 +50,7 @@ class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return term * (own_product != 0).to(term.dtype)
 
 
-def matched(keys: Any, offer_keys: Any, values: Any) -> Any:
+def matched(keys: Any, offer_keys: Any, values: Any) -> tuple[Any, Any]:
     """The values of a customer's elements that are the same product as an offer, added up.
 
     An element at a time: all at once would not fit the processor's caches.
@@ -54,25 +61,29 @@ def matched(keys: Any, offer_keys: Any, values: Any) -> Any:
         values: float32 (b, 32).
 
     Returns:
-        float32 (b, c).
+        float32 (b, c), and whether there are any, 0 or 1, float32 (b, c).
 
-    >>> matched(torch.tensor([[7, 8]]), torch.tensor([8, 9, 7]), torch.tensor([[1.0, 2.0]])).tolist()
+    >>> matched(torch.tensor([[7, 8]]), torch.tensor([8, 9, 7]), torch.tensor([[1.0, 2.0]]))[0].tolist()
     [[2.0, 0.0, 1.0]]
     """
     total = torch.zeros(keys.shape[0], offer_keys.shape[0], dtype=values.dtype)
+    found = torch.zeros(keys.shape[0], offer_keys.shape[0], dtype=torch.bool)
     for at in range(keys.shape[1]):
-        total = total + (keys[:, at, None] == offer_keys).to(values.dtype) * values[:, at, None]
-    return total
+        same = keys[:, at, None] == offer_keys
+        total, found = total + same.to(values.dtype) * values[:, at, None], found | same
+    return total, found.to(values.dtype)
 
 
-def matched_sparsely(keys: Any, offer_keys: Any, values: Any) -> Any:
+def matched_sparsely(keys: Any, offer_keys: Any, values: Any) -> tuple[Any, Any]:
     """What `matched` gives, for training: few elements are any offer, and only those are gone through again backwards.
 
     (A graph cannot hold it: how many there are depends on the values.)
     """
-    customer, element, offer = (keys[:, :, None] == offer_keys).nonzero(as_tuple=True)
+    same = keys[:, :, None] == offer_keys
+    customer, element, offer = same.nonzero(as_tuple=True)
     total = torch.zeros(keys.shape[0], offer_keys.shape[0], dtype=values.dtype)
-    return total.index_put((customer, offer), values[customer, element], accumulate=True)
+    total = total.index_put((customer, offer), values[customer, element], accumulate=True)
+    return total, same.any(dim=1).to(values.dtype)
 
 
 def matched_top(keys: Any, top_keys: Any, values: Any) -> Any:

@@ -56,20 +56,19 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Product names (…, 8 word ids) to vectors (…, width) and a popularity (…,).
 
     The mean of the words' vectors, plus a vector of the whole name (hashed into as many buckets as there are words),
-    which starts from 0: a name that training has not seen is its words alone.
+    which starts from 0: a name that training has not seen is its words alone. Popularity is counted, not learnt.
     """
 
     mixers: Any
+    popular: Any
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.words = nn.Embedding(VOCABULARY, width)
         self.whole = nn.Embedding(VOCABULARY, width)
-        self.popular = nn.Embedding(VOCABULARY, 1)
-        self.popular_whole = nn.Embedding(_POPULAR, 1)
         nn.init.normal_(self.words.weight, std=0.1)
-        for table in (self.whole, self.popular, self.popular_whole):
-            nn.init.zeros_(table.weight)
+        nn.init.zeros_(self.whole.weight)
+        self.register_buffer("popular", torch.zeros(_POPULAR))
         self.register_buffer("mixers", torch.tensor(_MIXERS[:WORDS], dtype=torch.int64))
 
     def key(self, words: Any) -> Any:
@@ -77,11 +76,9 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return (words.clamp(0, VOCABULARY - 1) * self.mixers).sum(dim=-1)
 
     def know(self, words: Any, popularity: Any) -> None:
-        """Begins from popularities that were counted: of names (p, 8), log-odds (p,); of one place the largest."""
-        table = torch.full((_POPULAR,), float(popularity.min()))
-        table.scatter_reduce_(0, self.key(words) % _POPULAR, popularity, "amax")
-        with torch.no_grad():
-            self.popular_whole.weight[:, 0] = table
+        """Takes popularities that were counted: of names (p, 8), log-odds (p,); of one place the largest."""
+        self.popular.fill_(float(popularity.min()))
+        self.popular.scatter_reduce_(0, self.key(words) % _POPULAR, popularity, "amax")
 
     def forward(self, words: Any) -> tuple[Any, Any]:
         """Vectors and popularity."""
@@ -92,8 +89,7 @@ class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
         named = (key > 0).to(torch.float32)[..., None]
         bucket = key % VOCABULARY
         vector = (self.words(words) * held).sum(dim=-2) / count + self.whole(bucket) * named
-        popular = (self.popular(words) * held).sum(dim=-2) / count + self.popular_whole(key % _POPULAR) * named
-        return vector, popular[..., 0]
+        return vector, self.popular[key % _POPULAR] * named[..., 0]
 
 
 class Pieces(NamedTuple):
@@ -101,22 +97,18 @@ class Pieces(NamedTuple):
 
     Args:
         offer, alone: vectors of the offers (c, width), and what each is worth by itself (c,).
-        vector, like, same: of the elements (b, 32, …): vector, weight of likeness, weight of being the same product.
+        vector, like: of the elements (b, 32, …): vector, and weight of likeness.
         mind, level: what the customer's numbers make: a vector (b, width) and a number (b,).
         own: the personal terms, (b, 32).
-        keys, offer_keys: numbers of the names, (b, 32) and (c,).
     """
 
     offer: Any
     alone: Any
     vector: Any
     like: Any
-    same: Any
     mind: Any
     level: Any
     own: Any
-    keys: Any
-    offer_keys: Any
 
 
 class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -143,7 +135,6 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.price_effect = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
         self.dropout = nn.Dropout(_DROPOUT)
         self.ages = nn.Parameter(torch.zeros(len(_HALF_LIVES_DAYS)))
-        self.again = nn.Parameter(torch.full((len(_HALF_LIVES_DAYS),), 0.5))
         self.bias = nn.Parameter(torch.full((1,), START))
         self.register_buffer("rates", 0.6931 / torch.tensor(_HALF_LIVES_DAYS))
         self.register_buffer("offer_centre", torch.zeros(1))
@@ -156,16 +147,15 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         vector, popular = self.names(words)
         return self.to_offer(vector), popular + self.price_effect(self.price(price[:, None]))[:, 0]
 
-    def weights(self, age_days: Any, viewed: Any) -> tuple[Any, Any]:
-        """How much each element of the sequence counts, for likeness and for being the same product, (b, 32)."""
+    def weights(self, age_days: Any, viewed: Any) -> Any:
+        """How much each element of the sequence counts for likeness, (b, 32)."""
         gone = torch.isnan(age_days)
         age = torch.where(gone, torch.zeros_like(age_days), age_days).clamp(0.0, 3650.0)
         seen = torch.where(torch.isnan(viewed), torch.zeros_like(viewed), viewed).clamp(0.0, 1.0)
         here = torch.where(gone, torch.zeros_like(age), 1.0 - (1.0 - VIEW_WEIGHT) * seen)
         decays = torch.exp(-age[:, :, None] * self.rates)
         like = here * (decays * torch.nn.functional.softplus(self.ages)).sum(dim=2)
-        same = here * (decays * torch.nn.functional.softplus(self.again)).sum(dim=2)
-        return like / (1.0 + like.sum(dim=1, keepdim=True)), same
+        return like / (1.0 + like.sum(dim=1, keepdim=True))
 
     def user(self, features: Any) -> tuple[Any, Any]:
         """The part of the customer that its standardised numbers make: a vector (b, width) and a number (b,)."""
@@ -176,17 +166,17 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Uncalibrated log-odds (b, c), and the pieces that reasons are made of."""
         offer, alone = self.offers(offers.words, offers.price)
         vector = self.to_user(self.names(customers.words)[0])[customers.place]
-        like, same = self.weights(customers.age_days, customers.viewed)
+        like = self.weights(customers.age_days, customers.viewed)
         numbers = self.inputs(customers.features)
         mind, level = self.user(numbers)
         own = self.personal(customers.own_product, customers.own, numbers)
         taste = self.dropout((like[:, None, :] @ vector)[:, 0] + mind)
-        keys, offer_keys = self.names.key(customers.words)[customers.place], self.names.key(offers.words)
-        same = same * (keys > 0).to(same.dtype)
-        total = taste @ offer.T + alone + level[:, None] + self.bias
         match = matched_sparsely if self.training else matched
-        total = total + match(keys, offer_keys, same) + match(customers.own_product, offers.product, own)
-        return total, Pieces(offer, alone, vector, like, same, mind, level, own, keys, offer_keys)
+        # Offers of no product, 0, are not what was bought.
+        mine, bought = match(customers.own_product, offers.product, own)
+        like_gate, alone_gate = self.personal.gates(bought * (offers.product != 0).to(bought.dtype))
+        total = like_gate * (taste @ offer.T) + alone_gate * alone + level[:, None] + self.bias + mine
+        return total, Pieces(offer, alone, vector, like, mind, level, own)
 
     @property
     def baseline(self) -> float:
@@ -216,15 +206,16 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         worth = probability * margin
         open_ = eligible > 0
         _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), _BEST, dim=1)
-        held = torch.gather(open_.to(worth.dtype), 1, top)
-        chance = torch.gather(probability, 1, top) * held
-        mine = matched_top(own_product, offer_product[top], pieces.own).sum(dim=2)
-        sequence, other = self._reasons(pieces, top, mine)
+        chance = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
+        held = (own_product != 0).to(worth.dtype)
+        sequence, other = self._reasons(pieces, top, matched_top(own_product, offer_product[top], held))
         return top, chance, chance * margin[top], sequence * self.scale, other * self.scale
 
-    def _reasons(self, pieces: Pieces, top: Any, mine: Any) -> tuple[Any, Any]:
-        chosen = pieces.offer[top]
-        sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :]
-        sequence = sequence + matched_top(pieces.keys, pieces.offer_keys[top], pieces.same)
-        number = (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
-        return sequence, torch.stack([number, pieces.alone[top] - self.offer_centre, mine], dim=2)
+    def _reasons(self, pieces: Pieces, top: Any, bought: Any) -> tuple[Any, Any]:
+        """Of the sequence, and of all else; `bought` says which of the own products each offer is, (b, 5, 32)."""
+        chosen, mine = pieces.offer[top], (bought * pieces.own[:, None, :]).sum(dim=2)
+        like_gate, alone_gate = self.personal.gates(bought.sum(dim=2).clamp_max(1.0))
+        sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :] * like_gate[:, :, None]
+        number = like_gate * (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
+        alone = alone_gate * pieces.alone[top] - self.offer_centre
+        return sequence, torch.stack([number, alone, mine], dim=2)

@@ -23,8 +23,8 @@ from models.manifest import Fallback, Metric
 _STEP_PRODUCTS = 512
 #: An order counts half as much as one that much later: what sells changes with the season.
 _HALF_LIFE_DAYS = 60.0
-#: Offers that the graph is tried with: what it costs is told for as many.
-_OFFERS = 200
+#: Offers that the graph is tried with.
+_OFFERS = 64
 _TEST_DAYS = 46
 
 
@@ -34,7 +34,7 @@ class NextBestOffer(Task):
     name = "next-best-offer"
     task = "next_best_offer"
     shared = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
-    epochs = 6
+    epochs = 5
     simulated = ("none in training; live views and offers of the demo are simulated",)
 
     def split(self, log: Log) -> Split:

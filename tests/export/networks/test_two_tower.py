@@ -40,8 +40,9 @@ def test_both_ways_to_match_agree_and_take_repeated_elements_twice() -> None:
     generator = torch.Generator().manual_seed(2)
     keys, offers = torch.randint(0, 6, (5, 32), generator=generator), torch.tensor([3, 1, 9, 3])
     values = torch.rand(5, 32, generator=generator)
-    found = matched(keys, offers, values)
-    torch.testing.assert_close(matched_sparsely(keys, offers, values), found)
+    found, any_ = matched(keys, offers, values)
+    torch.testing.assert_close(matched_sparsely(keys, offers, values), (found, any_))
+    assert bool(((found > 0) == (any_ > 0)).all())
     torch.testing.assert_close(matched_top(keys, offers.expand(5, 4), values).sum(dim=2), found)
     assert bool((found[:, 2] == 0).all())
 
