@@ -29,7 +29,7 @@ from models.session import Session
 SHOWN = 5
 _TEST_DAYS = 46
 _MOST_ORDERS = 1_000
-_SHARED = frozenset({"words", "offer_words", "offer_numbers"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
 
 Tell = Callable[[str, float], None]
 Arrays = dict[str, NDArray[Any]]
@@ -90,6 +90,10 @@ def _feed(arrays: Arrays, words: NDArray[np.int64], row: int, offered: NDArray[n
         "place": place.reshape(1, -1).astype(np.int64),
         "age_days": arrays["age_days"][row : row + 1],
         "viewed": arrays["viewed"][row : row + 1],
+        # Any numbers of products will do, if 0 is none.
+        "own_product": arrays["own_product"][row : row + 1].astype(np.int64) + 1,
+        "own": arrays["own"][row : row + 1],
+        "offer_product": offered.astype(np.int64) + 1,
         "offer_words": arrays["product_words"][offered],
         "offer_numbers": np.stack([price, np.zeros_like(price), np.ones_like(price)], axis=1),
         "eligible": np.ones((1, len(offered)), np.float32),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from export import metrics as m
+from export.curves import curve_of
 from export.datasets import next_best_offer as dataset
 from export.fit import Recipe, seeded, train
 from export.history import Log
@@ -156,7 +157,8 @@ class NextBestOffer(Task):
             "shift": float(network.shift),
         }
         notes = [f"{len(test.rows)} orders were tested, each with {test.label.shape[1]} candidates."]
-        return Evaluation(metrics, calibration, len(test.rows), notes)
+        curves = [curve_of("a popular product is in the next order", label, chance)]
+        return Evaluation(metrics, calibration, len(test.rows), notes, curves)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Customers of the test period; some of the products as offers with made-up discounts and margins."""
