@@ -80,8 +80,6 @@ def own_products(
 ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.float64]]:
     """The repertoires of the customers at `slots` as of event times `as_of_ms` (both of shape (n,)).
 
-    Costs 0.3 µs a customer.
-
     Returns:
         Product ids, uint64 of shape (n, 32), 0 where there is none; their numbers, float32 of shape (n, 32, 8), columns
         as `OWN`, NaN is unknown; baskets of each customer, float64 of shape (n,).
