@@ -199,7 +199,7 @@ class _Bench:
             }
         live = popular.join(rows_after(self.log, self.baskets, asked, views_of("customer")))
         live["label"] = live.pop("next_days") <= HORIZON_DAYS
-        what = f"{HORIZON_DAYS} days"
+        what = f"{HORIZON_DAYS} days, whole past"
         figures = {name: probabilities(test["label"], score) for name, score in scores.items()}
         owner = self.baskets.customer[test["basket"]]
         found = self._metrics(what, figures, owner, ones(owner))

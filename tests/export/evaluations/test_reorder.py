@@ -114,7 +114,7 @@ class Model:
 def test_figures_come_with_intervals_and_baselines(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reorder, "Scores", Model)
     found = {m.name: m for m in reorder.evaluate(shop, shop, FROM_MS, draws=20)}
-    ranked, chance = found["NDCG@10, next basket"], found["AUC, 30 days"]
+    ranked, chance = found["NDCG@10, next basket"], found["AUC, 30 days, whole past"]
     assert ranked.value == pytest.approx(ranked.baselines["personal frequency"], abs=0.02)
     assert set(ranked.baselines) == {"personal frequency", "TIFU-KNN", "LightGBM"}
     assert set(chance.baselines) == {"personal frequency", "logistic regression", "LightGBM"}
@@ -122,7 +122,7 @@ def test_figures_come_with_intervals_and_baselines(shop: Path, monkeypatch: pyte
     assert ranked.ci95[0] <= ranked.value <= ranked.ci95[1]
     less = found["NDCG@10, next basket, less LightGBM"]
     assert less.value == pytest.approx(ranked.value - ranked.baselines["LightGBM"])
-    assert "AUC, 30 days, without the 3 customers with most rows" in found
+    assert "AUC, 30 days, whole past, without the 3 customers with most rows" in found
     assert "NDCG@10, next basket, as the engine feeds it" in found
 
 
