@@ -45,7 +45,9 @@ class AgeingShop(Shop):
 
 def _rescored(record: Any) -> Rescored | None:
     score = json.loads(record.value())
-    if score["as_of_ms"] == max(score["feature_time_ms"].values()):
+    # Of the customer's own views: products that are joined may have come further.
+    own = [time for view, time in score["feature_time_ms"].items() if view.startswith("customer_")]
+    if score["as_of_ms"] == max(own):
         return None
     (source,) = score["source"]
     return source["partition"], source["offset"], score["customer_id"], score["as_of_ms"]
