@@ -26,7 +26,7 @@ Examples:
 - `tidecast import online-retail --out events` then `tidecast-export all --events events`: everything, all models
 - `tidecast-export dataset reorder --events events`
 - `tidecast-export train reorder --events events --epochs 4`
-- `tidecast-export release reorder --events events --into models/artifacts --version 0.2.0`
+- `tidecast-export release reorder --events events --into my-models --version 1.0.0`
 """,
 )
 

@@ -70,9 +70,9 @@ def bar(title: str) -> Iterator[Tell]:
     """A progress bar that hears what is being done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(title, total=1.0, note="")
-        yield lambda note, share: progress.update(bar, completed=share, note=note)
-        progress.update(bar, completed=1.0)
+        shown = progress.add_task(title, total=1.0, note="")
+        yield lambda note, share: progress.update(shown, completed=share, note=note)
+        progress.update(shown, completed=1.0)
 
 
 def warn(text: str) -> None:

@@ -87,7 +87,7 @@ def train(
         return
     _only_next_item(rule)
     work = work_of(model, out)
-    if not work.is_of(events, hours_events, time_of(since)):
+    if not work.is_of(events, hours_events, time_of(since), seed):
         dataset(model, events, work.directory, seed, since=since, hours_events=hours_events)
     with bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
@@ -99,7 +99,8 @@ def evaluate(
     events: Events = EVENTS,
     out: Out = None,
     released: Annotated[
-        Path | None, typer.Option("--model", help="A released model's directory: it is measured on any event log.")
+        Path | None,
+        typer.Option("--model", help="A released model, or the directory of a training: measured on any event log."),
     ] = None,
     since: Since = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures, with --model or --task.")] = None,
@@ -110,11 +111,11 @@ def evaluate(
 ) -> None:
     """Measures on the test period, beside baselines.
 
-    Without --model, what `train` has left in the work directory. With it, a released model on an event log that may be
-    anybody's: baselines are fitted on what is before --from, and figures have 95% intervals.
+    Without --model, what `train` has left in the work directory, for the release. With it, a model on an event log that
+    may be anybody's: baselines are fitted on what is before --from, and figures have 95% intervals.
 
     Examples: `tidecast-export evaluate next-best-offer`, `tidecast-export evaluate reorder --model
-    models/artifacts/reorder/0.2.0 --events my-shop --from 2011-10-16 --json reorder.json`
+    models/artifacts/reorder/0.4.0 --events my-shop --from 2026-09-01 --json reorder.json`
     """
     if nextitem.is_next_item(model, task):
         with bar(f"{model}: evaluate") as tell:
@@ -128,8 +129,8 @@ def evaluate(
         if json is not None:
             write_report(json, model, events, metrics)
         return
-    if since is not None or json is not None:
-        raise UsageError("--from and --json go with --model, the directory of a released model")
+    if since is not None or json is not None or last:
+        raise UsageError("--from, --json and --last go with --model: a released model, or the directory of a training")
     work = work_of(model, out)
     evaluation = done(f"{model}: evaluate", lambda: steps.evaluate(work))
     for line in (*table(evaluation.metrics), *evaluation.notes):
@@ -175,11 +176,11 @@ def release(
     events: Events = EVENTS,
     out: Out = None,
     into: Into = ARTIFACTS,
-    version: Version = "0.2.0",
+    version: Version = "1.0.0",
     data: Data = DATA,
     licence: Licence = LICENCE,
 ) -> None:
-    """Writes the released model with manifest and card. Example: `tidecast-export release reorder --version 0.2.0`"""
+    """Writes the released model with manifest and card. Example: `tidecast-export release reorder --version 1.0.0`"""
     work = work_of(model, out)
     directory = steps.release_model(work, events, data, licence, version, into)
     console.print(f"released {directory}")

@@ -48,7 +48,7 @@ def drift(
 
     By the population stability index: up to 0.1 is as it was, above 0.25 a feature has moved. Exit code 1 if one has.
 
-    Example: `tidecast-export drift reorder --model models/artifacts/reorder/0.3.0 --events this-month`
+    Example: `tidecast-export drift reorder --model models/artifacts/reorder/0.4.0 --events this-month`
     """
     found = done(f"{model}: drift", lambda: steps.drift_of(model, released, events, seed))
     for name, index in found.items():
@@ -102,7 +102,7 @@ def everything(
         ".tidecast/export"
     ),
     into: Into = ARTIFACTS,
-    version: Version = "0.2.0",
+    version: Version = "1.0.0",
     seed: Seed = 7,
     epochs: Epochs = None,
     data: Data = DATA,
@@ -127,7 +127,7 @@ def shipped(
 ) -> None:
     """Makes the shipped models from the logs that `make logs` makes: what `make models` runs.
 
-    Example: `tidecast-export shipped --model stockout --into /tmp/models`
+    Example: `tidecast-export shipped --model stockout --into my-models`
     """
     for one in RELEASES:
         if one.model in (model or MODELS):

@@ -59,14 +59,21 @@ class Work:
         with np.load(self.path("dataset.npz", "dataset")) as file:
             return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
 
-    def is_of(self, events: Path, hours_events: Path | None = None, test_from_ms: int | None = None) -> bool:
-        """Whether there is a data set here that was made from these events, with the test beginning then."""
-        if not ((self.directory / "dataset.npz").exists() and (self.directory / "origin.json").exists()):
+    def is_of(
+        self, events: Path, hours_events: Path | None = None, test_from_ms: int | None = None, seed: int | None = None
+    ) -> bool:
+        """Whether there is a data set here that was made from these events as they are now, with the test beginning
+        then, and by this seed; None takes any.
+        """
+        made = self.directory / "dataset.npz"
+        if not (made.exists() and (self.directory / "origin.json").exists()):
             return False
         origin = self.load("origin.json", "dataset", Origin)
         also = None if hours_events is None else str(hours_events)
-        same = (origin.events, origin.hours_events) == (str(events), also)
-        return same and test_from_ms in (None, origin.split.test_from_ms)
+        same = (origin.events, origin.hours_events) == (str(events), also) and seed in (None, origin.seed)
+        logs = [directory for directory in (events, hours_events) if directory is not None and directory.is_dir()]
+        newest = max((file.stat().st_mtime for log in logs for file in log.iterdir()), default=0.0)
+        return same and test_from_ms in (None, origin.split.test_from_ms) and newest <= made.stat().st_mtime
 
     def save(self, name: str, value: Any) -> None:
         """Writes a record as JSON, indented."""

@@ -123,7 +123,9 @@ class Stockout(Task):
             return []
         hours = read_hourly(events)
         category = dict(read_products(events).select("sku", "category").iter_rows())
-        bench = Bench(hours, groups_of(hours.items, category), periods_of(hours), Plan())
+        # A log of hours alone has given the split; beside orders, the hours' own test is the last week.
+        from_ms = None if network.knows_orders else split.test_from_ms
+        bench = Bench(hours, groups_of(hours.items, category), periods_of(hours, from_ms), Plan())
         return bench.hazards(lambda x: _run(network.hours, x)) + bench.next_day(lambda x: _run(network.days, x))
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
