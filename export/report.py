@@ -99,13 +99,12 @@ def time_of(date: str | None) -> int | None:
 
 
 def write_report(path: Path, model: str, dataset: Path, metrics: Sequence[Metric]) -> None:
-    """Writes a list of figures as JSON; others that are in the file already stay.
+    """Writes a list of figures as JSON, in place of those of this model on this data; others in the file stay.
 
     The data set's name is that of its directory.
     """
     of = dataset.resolve().name
     mine = [Line(model, of, m.name, m.value, m.ci95, m.baselines) for m in metrics]
     there = msgspec.json.decode(path.read_bytes(), type=list[Line]) if path.exists() else []
-    new = {line.metric for line in mine}
-    kept = [line for line in there if (line.model, line.dataset) != (model, of) or line.metric not in new]
+    kept = [line for line in there if (line.model, line.dataset) != (model, of)]
     path.write_bytes(msgspec.json.format(msgspec.json.encode([*kept, *mine]), indent=2) + b"\n")

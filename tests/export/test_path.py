@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ def test_train_makes_the_data_set_it_lacks(shop: Path, tmp_path: Path, monkeypat
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 0
-    assert work.is_of(shop)
+    assert work.is_of(shop, seed=7)
+    assert not work.is_of(shop, seed=8)
     assert not work.is_of(tmp_path)
+    made = (tmp_path / "dataset.npz").stat().st_mtime
+    os.utime(shop / "orders.parquet", (made + 1, made + 1))
+    assert not work.is_of(shop), "the log has changed since"
     assert (tmp_path / "checkpoint.pt").exists()
