@@ -71,7 +71,7 @@ def report(
         for benchmark, metrics in measured(logs, registry, tuple(model or MODELS), tell, warn):
             console.print(f"[bold]{benchmark.model}[/bold] on {benchmark.log}")
             for line in table(metrics):
-                console.print(line, markup=False)
+                console.print(line, markup=False, soft_wrap=True)
             if json is not None:
                 write_report(json, benchmark.model, logs / benchmark.log, metrics)
 

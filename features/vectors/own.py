@@ -24,12 +24,47 @@ OWN: dict[str, str] = {
 
 
 @kernel
-def _of_last_5(bits: Any, behind: Any) -> int:
-    """How many of the last five baskets had a product that was last in the basket `behind` baskets ago."""
+def of_last(most: int, bits: Any, behind: Any) -> int:
+    """How many of the last `most` baskets had a product that was last in the basket `behind` baskets ago."""
     n = 0
-    for place in range(5 - behind):
+    for place in range(most - behind):
         n += (bits >> place) & 1
     return n
+
+
+@kernel
+def baskets_behind(number: Any, basket: Any) -> int:
+    """Baskets since the one with this number; both count to 65,536 and begin again."""
+    return int((np.int64(number) - np.int64(basket)) & 0xFFFF)
+
+
+@kernel
+def fill_numbers(
+    now_s: Any,
+    baskets: Any,
+    behind: Any,
+    last_s: Any,
+    weight: Any,
+    first_day: Any,
+    n: Any,
+    bits: Any,
+    half_life_days: float,
+    out: Any,
+) -> None:
+    """Puts the numbers of one product into the first columns of `out`, as `OWN` has them."""
+    bought: Any = np.int64(n)
+    latest: Any = np.int64(last_s)
+    first: Any = np.int64(first_day) * 86400 + 43200
+    since: Any = max(now_s - latest, 0) / 86400.0
+    gap: Any = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
+    out[0] = bought
+    out[1] = bought / max(np.int64(baskets), 1)
+    out[2] = since
+    out[3] = gap
+    out[4] = since / max(gap, 1.0) if bought > 1 else np.nan
+    out[5] = weight * 2.0 ** (-since / half_life_days)
+    out[6] = behind
+    out[7] = of_last(5, np.int64(bits), behind)
 
 
 @kernel
@@ -51,28 +86,24 @@ def _assemble(
 ) -> None:
     for i in range(slots.shape[0]):
         s = slots[i]
-        now = as_of[i] // 1000
-        total = max(np.int64(baskets[s]), 1)
         for j in range(product.shape[1]):
             out_product[i, j] = product[s, j]
             if product[s, j] == 0:
                 for c in range(out.shape[2]):
                     out[i, j, c] = np.nan
                 continue
-            bought: Any = np.int64(n[s, j])
-            latest: Any = np.int64(last[s, j])
-            first: Any = np.int64(first_day[s, j]) * 86400 + 43200
-            since: Any = max(now - latest, 0) / 86400.0
-            behind = (np.int64(number[s]) - np.int64(basket[s, j])) & 0xFFFF
-            gap: Any = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
-            out[i, j, 0] = bought
-            out[i, j, 1] = bought / total
-            out[i, j, 2] = since
-            out[i, j, 3] = gap
-            out[i, j, 4] = since / max(gap, 1.0) if bought > 1 else np.nan
-            out[i, j, 5] = weight[s, j] * 2.0 ** (-since / half_life_days)
-            out[i, j, 6] = behind
-            out[i, j, 7] = _of_last_5(np.int64(bits[s, j]), behind)
+            fill_numbers(
+                as_of[i] // 1000,
+                baskets[s],
+                baskets_behind(number[s], basket[s, j]),
+                last[s, j],
+                weight[s, j],
+                first_day[s, j],
+                n[s, j],
+                bits[s, j],
+                half_life_days,
+                out[i, j],
+            )
 
 
 def own_products(

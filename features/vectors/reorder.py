@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times, kernel
 from features.table import EntityTable
+from features.vectors.own import baskets_behind, fill_numbers, of_last
 
 #: What is read, as view.aggregation: a model that was trained on these refuses others.
 READS = (
@@ -92,15 +93,6 @@ class ReorderRows:
 
 
 @kernel
-def _popcount(bits: Any) -> int:
-    n = 0
-    while bits:
-        bits &= bits - 1
-        n += 1
-    return n
-
-
-@kernel
 def _compare(out: Any, begin: int, end: int, orders: Any, unknown: Any) -> None:
     """What a product is among those of its customer, rows `begin` to `end`, by the weights as they are told."""
     weights, bought = 0.0, 0.0
@@ -170,25 +162,24 @@ def _assemble(
         for j in range(product.shape[1]):
             if product[s, j] == 0:
                 break
-            bought: Any = np.int64(n[s, j])
-            latest: Any = np.int64(last[s, j])
-            first: Any = np.int64(first_day[s, j]) * 86400 + 43200
-            since: Any = max(now - latest, 0) / 86400.0
-            behind = (np.int64(number[s]) - np.int64(basket[s, j])) & 0xFFFF
-            seen = (np.int64(bits[s, j]) << behind) & 0xFFFF if behind < 16 else 0
-            mean_gap: Any = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
+            behind = baskets_behind(number[s], basket[s, j])
             out_customer[row] = i
             out_product[row] = product[s, j]
-            out[row, 0] = bought
-            out[row, 1] = bought / max(total, 1)
-            out[row, 2] = since
-            out[row, 3] = mean_gap
-            out[row, 4] = since / max(mean_gap, 1.0) if bought > 1 else np.nan
-            out[row, 5] = weight[s, j] * 2.0 ** (-since / half_life_days)
-            out[row, 6] = behind
-            out[row, 7] = _popcount(seen & 0x1F)
-            out[row, 8] = _popcount(seen & 0x3FF)
-            out[row, 9] = units[s, j] / max(bought, 1)
+            fill_numbers(
+                now,
+                total,
+                behind,
+                last[s, j],
+                weight[s, j],
+                first_day[s, j],
+                n[s, j],
+                bits[s, j],
+                half_life_days,
+                out[row],
+            )
+            first: Any = np.int64(first_day[s, j]) * 86400 + 43200
+            out[row, 8] = of_last(10, np.int64(bits[s, j]), behind)
+            out[row, 9] = units[s, j] / max(np.int64(n[s, j]), 1)
             out[row, 10] = max(now - first, 0) / 86400.0
             for c in range(customer.shape[1]):
                 out[row, 11 + c] = customer[i, c]

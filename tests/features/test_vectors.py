@@ -387,3 +387,18 @@ def test_the_contract_names_features_and_layouts(vector: str, module: Any) -> No
     parts = {read: read.split(".") for read in [*module.READS, *joins]}
     assert found.reads == {read: discover()[view].column_fingerprint(name) for read, (view, name) in parts.items()}
     assert all(module.FEATURES.values()), "each feature has a sentence"
+
+
+@given(streams("order_lines", CUSTOMERS, 80), st.integers(-20, 200))
+@seeded
+def test_two_vectors_tell_the_same_of_a_product(lines: list[Event], days: int) -> None:
+    """Next best offer and reorder have the numbers of a product from one place."""
+    as_of = np.full(2, newest_ms(lines) + days * DAY_MS)
+    customers = table("customer", CUSTOMERS, order_lines=lines)
+    at = customers.slots_of(CUSTOMERS)
+    rows_ = reorder.reorder_rows(customers, at, as_of)
+    offers = next_best_offer.offer_rows(customers, at, as_of)
+    held_ = offers.own_product != 0
+    assert offers.own_product[held_].tolist() == rows_.product.tolist()
+    np.testing.assert_array_equal(offers.own[held_], rows_.features[:, : len(OWN)])
+    assert np.isnan(offers.own[~held_]).all()
