@@ -14,10 +14,14 @@ from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
 from export.tasks.base import Arrays
 from export.tasks.fed import fed, rows_of
 from features.aggregations.base import DAY_MS
+from features.vectors.reorder import FEATURES
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 #: A row that is so many days older weighs half: rates rise and fall with the season.
 HALF_LIFE_DAYS = 60.0
+#: The level is looked for within so much, in log-odds, by halving.
+_FURTHEST, _HALVINGS = 4.0, 40
+_PRODUCTS = list(FEATURES).index("repertoire_products")
 
 
 class Known:
@@ -52,6 +56,7 @@ class Known:
         weight = (as_of + np.array(HORIZONS_DAYS) * DAY_MS <= until_ms) * np.array(_HORIZON_WEIGHTS)
         if recent:
             weight = weight * recency(as_of, until_ms)
+        weight = weight * _stands_for(arrays, at, group)[:, None]
         self.weight = torch.from_numpy(weight.astype(np.float32))
 
     def __len__(self) -> int:
@@ -67,6 +72,16 @@ class Known:
         """Weighed mean loss of all rows."""
         longest, steps = raw(network, self)
         return float(mean_loss(network.logits(longest, steps), self.y, self.weight))
+
+
+def _stands_for(arrays: Arrays, at: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The root of how many products of its customer each row stands for: those of wide tables are thinned.
+
+    The root, so that the few customers with thousands of products are not all that is learnt from.
+    """
+    kept = np.bincount(group)[group]
+    products = arrays["features"][at, _PRODUCTS]
+    return np.asarray(np.where(arrays["wide"][at], np.sqrt(np.maximum(products / kept, 1.0)), 1.0))
 
 
 def labels(arrays: Arrays, rows: NDArray[Any]) -> Any:
@@ -120,6 +135,22 @@ def calibrate(network: Any, known: Known) -> None:
     network.scale.copy_(fitted[:1])
     network.shift.copy_(fitted[1:2])
     network.steps.copy_(fitted[2:].clamp_min(0.1))
+
+
+def level(network: Any, known: Known) -> None:
+    """Shifts the longest horizon so that on some rows its mean probability is their rate; in place.
+
+    A slope that was found on rows a network has not seen is right for one that was fitted later on. Its level is not:
+    rates move with the season, and the later one knows newer ones.
+    """
+    longest, _ = raw(network, known)
+    y, weight = known.y[:, -1].double(), known.weight[:, -1].double()
+    low, high = -_FURTHEST, _FURTHEST
+    for _ in range(_HALVINGS):
+        shift = (low + high) / 2
+        said = torch.sigmoid(network.scale.double() * longest.double() + shift)
+        low, high = (shift, high) if (weight * said).sum() < (weight * y).sum() else (low, shift)
+    network.shift.fill_(shift)
 
 
 class Orders:

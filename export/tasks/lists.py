@@ -14,6 +14,7 @@ from export.metrics import ranking
 from export.tasks.base import Arrays
 from export.tasks.chances import recency
 from export.tasks.fed import Feeding, fed, rows_of
+from export.tasks.lambdaloss import lambda_loss
 
 #: A list that is so many days older weighs half: rankings change less with the season than rates.
 _HALF_LIFE_DAYS = 150.0
@@ -56,6 +57,11 @@ class Lists:
         of_list = self.weight[at]
         weight = bought / torch.zeros(len(at)).index_add(0, place, bought)[place] * of_list[place]
         return -(share * weight).sum() / (len(scores) * of_list.sum())
+
+    def top_loss(self, places: Any, at: NDArray[np.int64]) -> Any:
+        """`lambda_loss` of some lists; arguments as those of `loss`."""
+        rows, _ = rows_of(self.starts, at)
+        return lambda_loss(places(*self.fed.at(rows)), self.bought[rows], np.diff(self.starts)[at], self.weight[at])
 
     def ndcg(self, places: Any) -> float:
         """NDCG@10 of the members' mean; the ideal is all that was bought of the list."""

@@ -49,10 +49,11 @@ class Reorder(Task):
         fits.chances(final, split.test_from_ms, int(figures["epochs"]))
         fits.ranks(final, split.test_from_ms, int(figures["epochs_rank"]))
         fits.active(final, split.test_from_ms)
-        for name in ("scale", "shift", "steps"):
+        for name in ("scale", "steps"):
             getattr(final, name).copy_(getattr(chosen, name))
+        fits.level(final, split)
         fits.centre(final, split.fit_until_ms)
-        return final, figures
+        return final, figures | {"shift": float(final.shift)}
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Chances, dates and activity on the rows that the engine scores."""

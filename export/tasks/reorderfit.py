@@ -15,12 +15,12 @@ from export.datasets.sequences import Sequences
 from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
-from export.tasks.chances import Known, Orders, calibrate
+from export.tasks.chances import Known, Orders, calibrate, level
 from export.tasks.fed import fed
 from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
-_MOST_MOMENTS, _MOST_LISTS = 12_000, 8_000
+_MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
 _EPOCHS_ACTIVE = 4
 
 
@@ -69,9 +69,9 @@ class Fits:
         lists = lists_of(self.arrays, drawn, network.inputs, self.sequences, until_ms)
         return train(
             network.places,
-            lambda at: lists.loss(network.places, at),
+            lambda at: lists.top_loss(network.places, at),
             len(lists),
-            Recipe(epochs=epochs, batch=64, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
+            Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
             (lambda: -shown.ndcg(network.places)) if shown else None,
             lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
         )
@@ -86,6 +86,11 @@ class Fits:
             len(orders.y),
             Recipe(epochs=_EPOCHS_ACTIVE, batch=512, rate=2e-3, decay=0.05, seed=self.seed),
         )
+
+    def level(self, network: Any, split: Split) -> None:
+        """Fits the level of the longest horizon to the newest month whose labels were known at the test's beginning."""
+        rows = split.validation(self.arrays["as_of_ms"]) & self.after
+        level(network, Known(self.arrays, rows, split.test_from_ms, network.inputs, self.sequences, recent=False))
 
     def centre(self, network: Any, until_ms: int) -> None:
         """Contributions are to be 0 on average over the rows of the fit."""
@@ -136,5 +141,4 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
             "validation_loss": shown.whole(network),
             "validation_ndcg": ranked.ndcg(network.places),
             "scale": float(network.scale),
-            "shift": float(network.shift),
         }

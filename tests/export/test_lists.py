@@ -10,9 +10,11 @@ import torch
 
 from export.datasets.baskets import Arrays
 from export.datasets.sequences import Sequences
-from export.tasks.chances import Known
+from export.tasks.chances import Known, level
 from export.tasks.fed import Fed
+from export.tasks.lambdaloss import lambda_loss
 from export.tasks.lists import Lists, lists_of
+from features.vectors.reorder import FEATURES
 
 DAY_MS = 86_400_000
 
@@ -67,11 +69,83 @@ def test_a_list_that_teaches_nothing_is_left_out() -> None:
 def test_a_label_that_reaches_past_the_end_weighs_nothing() -> None:
     until = 100 * DAY_MS
     arrays: Arrays = {
-        "features": np.zeros((4, 1), np.float32),
+        "features": np.zeros((4, len(FEATURES)), np.float32),
         "group": np.arange(4),
         "product": np.arange(4),
+        "wide": np.zeros(4, np.bool_),
         "next_days": np.full(4, 3.0),
         "as_of_ms": until - np.array([31, 20, 10, 3]) * DAY_MS,
     }
     known = Known(arrays, np.ones(4, bool), until, lambda x: x, no_sequences())
     assert (known.weight > 0).tolist() == [[True] * 3, [True, True, False], [True, False, False], [False] * 3]
+
+
+def test_a_row_of_a_thinned_table_stands_for_the_others() -> None:
+    features = np.zeros((3, len(FEATURES)), np.float32)
+    features[:, list(FEATURES).index("repertoire_products")] = [18, 18, 9]
+    arrays: Arrays = {
+        "features": features,
+        "group": np.array([0, 0, 1]),
+        "product": np.arange(3),
+        "wide": np.array([True, True, False]),
+        "next_days": np.full(3, 3.0),
+        "as_of_ms": np.zeros(3, np.int64),
+    }
+    known = Known(arrays, np.ones(3, bool), 60 * DAY_MS, lambda x: x, no_sequences(), recent=False)
+    assert (known.weight[:, 2] / known.weight[2, 2]).tolist() == pytest.approx([3.0, 3.0, 1.0])
+
+
+class Said:
+    """A network that says the same of every row."""
+
+    def __init__(self) -> None:
+        self.scale, self.shift = torch.ones(1), torch.zeros(1)
+
+    def raw(self, inputs: Any, *sequences: Any) -> tuple[Any, Any]:
+        return torch.full((len(inputs),), 1.0), torch.zeros(len(inputs), 2)
+
+
+def test_the_level_makes_the_mean_probability_the_rate() -> None:
+    arrays: Arrays = {
+        "features": np.zeros((4, len(FEATURES)), np.float32),
+        "group": np.arange(4),
+        "product": np.arange(4),
+        "wide": np.zeros(4, np.bool_),
+        "next_days": np.array([3.0, 90.0, 90.0, 90.0]),
+        "as_of_ms": np.zeros(4, np.int64),
+    }
+    network = Said()
+    level(network, Known(arrays, np.ones(4, bool), 60 * DAY_MS, lambda x: x, no_sequences(), recent=False))
+    assert torch.sigmoid(1.0 + network.shift).item() == pytest.approx(0.25, abs=1e-5)
+
+
+def plain_lambda_loss(score: list[float], bought: list[int]) -> float:
+    """The same, pair by pair, of a list with fewer rows than the top holds."""
+    order = sorted(range(len(score)), key=lambda i: -score[i])
+    gain = {row: 1 / np.log2(place + 2) for place, row in enumerate(order)}
+    ideal = sum(1 / np.log2(place + 2) for place in range(min(sum(bought), 10)))
+    pairs = [(i, j) for i in order for j in order if bought[i] != bought[j]]
+    costs = (
+        abs(gain[i] - gain[j]) / ideal * np.log1p(np.exp(-(bought[i] - bought[j]) * (score[i] - score[j])))
+        for i, j in pairs
+    )
+    return float(sum(costs))
+
+
+def test_a_pair_costs_what_it_takes_from_ndcg() -> None:
+    first, second = ([0.3, -1.0, 2.0, 0.0], [1, 0, 0, 1]), ([1.0, 0.5], [0, 1])
+    scores = torch.tensor([[*first[0], *second[0]]])
+    found = lambda_loss(
+        scores, torch.tensor([*first[1], *second[1]]).float(), np.array([4, 2]), torch.tensor([1.0, 0.5])
+    )
+    expected = (plain_lambda_loss(*first) + 0.5 * plain_lambda_loss(*second)) / 1.5
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_stands_below_the_top_is_learnt_against_the_top_alone() -> None:
+    scores = torch.linspace(1.0, 0.0, 40, requires_grad=True)
+    bought = torch.zeros(40)
+    bought[39] = 1.0
+    lambda_loss(scores[None], bought, np.array([40]), torch.ones(1)).backward()
+    assert scores.grad is not None
+    assert (scores.grad != 0).tolist() == [True] * 20 + [False] * 19 + [True]
