@@ -19,7 +19,11 @@ A row of the source is a day of a product in a store, with 24 hourly sales and 2
   category is "first/second/third", in the source's numbers.
 * Activity, holiday and weather are left out; weather of the same day was not known that morning anyway.
 
-PRICEWEAK
+What is weak in the prices: the source tells one discount a day, of that day, and not when it was set. It is taken as the
+plan that the shop had the evening before; it is probably the average of what was paid, so it may hold a markdown made
+later that day, and on a day without a sale it is nearer to the usual price than in the city's other shops. What comes
+of that is measured in docs/research/stockout.md.
+
 Source: Dingdong, FreshRetailNet-50K (2025), https://huggingface.co/datasets/Dingdong-Inc/FreshRetailNet-50K, CC BY 4.0.
 """
 
