@@ -116,9 +116,13 @@ class Heads:
     def _ask(self, head: str, output: str, features: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[Any]:
         wanted = self._names.get(head, list(names))
         if unknown := [name for name in wanted if name not in names]:
-            raise UsageError(f"the model takes {', '.join(unknown)} of {head}, which are no longer computed; train it again")
+            raise UsageError(
+                f"the model takes {', '.join(unknown)} of {head}, which are no longer computed; train it again"
+            )
         if self._session.widths[head] != len(wanted):
-            raise UsageError(f"the model takes {self._session.widths[head]} features of {head}; there are {len(wanted)}")
+            raise UsageError(
+                f"the model takes {self._session.widths[head]} features of {head}; there are {len(wanted)}"
+            )
         n = len(features)
         item = {
             "features": np.zeros((n, self._session.widths["features"]), np.float32),

@@ -66,7 +66,7 @@ def fit_leadtime(
     net.load_state_dict(final.state_dict())
     net.net.freeze()
     _centre(net, x, h)
-    return {"epochs": best, "validation_loss": figure, "risk_shift": _calibrate(net, arrays, split)}
+    return {"epochs": best, "validation_loss": figure, "risk_shift": calibrate(net, arrays, split)}
 
 
 def tensors(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any]:
@@ -90,7 +90,7 @@ def _centre(net: StockoutNet, x: Any, horizon: Any) -> None:
         net.centre[-1].copy_(torch.cat([clock for _, clock in parts]).mean())
 
 
-def _calibrate(net: StockoutNet, arrays: Arrays, split: Split) -> float:
+def calibrate(net: StockoutNet, arrays: Arrays, split: Split) -> float:
     """Fits the shift of the risk to what happened before the test, at lead times such as it will be asked for.
 
     On all that time, not on validation alone: four weeks of rising demand teach that no risk is too high.

@@ -80,12 +80,5 @@ class PriceSet(_Inventory, frozen=True, kw_only=True, tag="price_set"):
 
 
 InventoryEvent = (
-    StockCounted
-    | StockReceived
-    | StockAdjusted
-    | PurchaseOrderPlaced
-    | UnitsSold
-    | RanOut
-    | Restocked
-    | PriceSet
+    StockCounted | StockReceived | StockAdjusted | PurchaseOrderPlaced | UnitsSold | RanOut | Restocked | PriceSet
 )

@@ -144,7 +144,9 @@ def _fits() -> pl.Expr:
     named = pl.all_horizontal(pl.col(*_IDS, *_CATEGORIES, "dt").is_not_null())
     sold = sale.list.eval(pl.element().is_between(0, MAX_QUANTITY).fill_null(False)).list.all()
     flagged = flag.list.eval(pl.element().is_in([0, 1]).fill_null(False)).list.all()
-    return (named & priced & (sale.list.len() == _HOURS) & (flag.list.len() == _HOURS) & sold & flagged).fill_null(False)
+    return (named & priced & (sale.list.len() == _HOURS) & (flag.list.len() == _HOURS) & sold & flagged).fill_null(
+        False
+    )
 
 
 def _days(table: pl.DataFrame, items: pl.DataFrame) -> Iterator[_Day]:
