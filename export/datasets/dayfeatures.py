@@ -97,7 +97,7 @@ def _of_day(days: Days, demand: Floats, groups: Mapping[str, NDArray[np.int64]],
 
 
 def _price(discount: Floats, number: int) -> Features:
-    """The day's discount, and what it is less yesterday's, that of a week ago and the usual one; NaN where none was told."""
+    """The day's discount, and what it is less yesterday's, a week ago's and the usual one; NaN where none was told."""
     today, usual = discount[number], np.nanmean(discount[max(number - _USUAL_DAYS, 0) : number], axis=0)
     less = {"1d_ago": discount[number - 1], "7d_ago": discount[number - 7], "usual": usual}
     return {"discount": today} | {f"discount_less_{what}": today - before for what, before in less.items()}

@@ -27,7 +27,8 @@ class Days:
         known: anything was told of the item that day, bool of shape (d, s).
         share: of a day's usual sales that falls into the hours in stock, float64 of shape (d, s).
         closed_out: out of stock in the last opening hour, bool of shape (d, s).
-        discount: taken off the usual price, as was told before the day began, NaN where unknown, float64 of shape (d, s).
+        discount: share of the usual price taken off, as was told before the day began, NaN where none was, float64 of
+            shape (d, s).
     """
 
     first_day: int

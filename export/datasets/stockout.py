@@ -118,8 +118,8 @@ def build(
         features float32 (n, 15); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
         same number of days before (for the seasonal naive baseline); position float32 (n,), units on hand and arriving
         in time, NaN where never counted; ran_out float32 (n,), 1 where the log says that it ran out within the horizon
-        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,); lead_days int64 (n,), the
-        catalog's lead time, within 1 to 28.
+        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,); lead_days int64 (n,),
+        the catalog's lead time, within 1 to 28.
     """
     rng = np.random.default_rng(seed)
     future = DailyDemand(log)

@@ -54,7 +54,7 @@ def shifted_levels(shift: Any) -> Any:
 
 
 def exceedance(quantiles: Any, at: Any, levels: Any = None) -> Any:
-    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units; of `LEVELS` or others."""
+    """P(demand > at), where quantiles (n, levels) of `LEVELS`, or others, and at (n,) are at least 0, in log1p of units."""
     levels = torch.tensor(LEVELS) if levels is None else levels
     width = quantiles[:, 1:] - quantiles[:, :-1]
     inside = ((at[:, None] - quantiles[:, :-1]) / width.clamp_min(_SMALL)).clamp(0, 1)
@@ -76,8 +76,7 @@ def quantile(quantiles: Any, level: Any) -> Any:
 
 
 def expected_excess(quantiles: Any, at: Any, levels: Any = None) -> Any:
-    """E[(demand - at)+] in units, where quantiles (n, levels) and at (n,) are at least 0, in log1p of units; of `LEVELS`
-    or others.
+    """E[(demand - at)+] in units; arguments as those of `exceedance`.
 
     The integral of the quantile function above `at`, piece by piece; the tail is taken to be no heavier than that its
     mean is finite.

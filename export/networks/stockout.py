@@ -54,9 +54,9 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     `sum(contributions) + baseline` is log1p of the median demand; where demand cannot fall below 0, the negative
     contributions are shrunk by one factor until that holds.
 
-    A position says something of the demand too: whoever ordered it saw more than the features. So the risk and the lost
-    sales are those of the quantiles at `shifted_levels`, where a log teaches that; quantiles, order quantity and reasons
-    are as they are.
+    A position says something of the demand too: whoever ordered it knew more than the features. So the risk and the lost
+    sales are those of the quantiles at `shifted_levels`, where a log teaches that; quantiles, order quantity and
+    reasons are as they are.
     """
 
     centre: Any

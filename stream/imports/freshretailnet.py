@@ -13,16 +13,16 @@ A row of the source is a day of a product in a store, with 24 hourly sales and 2
 * `price_set` where the discount of an item's day is another than that of its day before, and for its first day: told at
   the last millisecond of the day before, valid from the day's start. The source's 0.8 is 0.2 taken off; what is above
   1, a price above the usual, is 0 off.
-* A row is rejected where a list is not 24 long, a sale is negative or no number, a flag is neither 0 nor 1, the discount
-  is negative or no number, or the day of the item was seen before.
+* A row is rejected where a list is not 24 long, a sale is negative or no number, a flag is neither 0 nor 1, the
+  discount is negative or no number, or the day of the item was seen before.
 * The source's products have no names, prices and lead times. The catalog says so: price 0 and one day are made up. The
   category is "first/second/third", in the source's numbers.
 * Activity, holiday and weather are left out; weather of the same day was not known that morning anyway.
 
-What is weak in the prices: the source tells one discount a day, of that day, and not when it was set. It is taken as the
-plan that the shop had the evening before; it is probably the average of what was paid, so it may hold a markdown made
-later that day, and on a day without a sale it is nearer to the usual price than in the city's other shops. What comes
-of that is measured in docs/research/stockout.md.
+What is weak in the prices: the source tells one discount a day, of that day, and not when it was set. It is taken as
+the plan that the shop had the evening before; it is probably the average of what was paid, so it may hold a markdown
+made later that day, and on a day without a sale it is nearer to the usual price than in the city's other shops. What
+comes of that is measured in docs/research/stockout.md.
 
 Source: Dingdong, FreshRetailNet-50K (2025), https://huggingface.co/datasets/Dingdong-Inc/FreshRetailNet-50K, CC BY 4.0.
 """
@@ -75,7 +75,7 @@ class _Day:
         item: index of the item, int64 of shape (n,).
         sold: units by hour, float64 of shape (n, 24).
         change: 1 where the item runs out at the start of the hour, -1 where it is restocked, int8 of shape (n, 24).
-        discount: share of the usual price taken off, NaN where it is that of the item's day before, float64 of shape (n,).
+        discount: share of the usual price taken off, NaN where it is that of the day before, float64 of shape (n,).
     """
 
     date: date
@@ -195,7 +195,7 @@ def _report(read: int, fit: int, days: list[_Day], products: int) -> ImportRepor
 
 
 def _events(days: list[_Day], items: pl.DataFrame, tell: Progress) -> Iterator[InventoryEvent]:
-    """In event-time order: a day's prices the evening before, what changes as an hour begins, what the hour has sold."""
+    """In event-time order: a day's prices the evening before, what changes as an hour begins, what it has sold."""
     places = [(f"city-{city}/store-{store}", str(product)) for city, store, product in items.iter_rows()]
     for number, day in enumerate(days):
         tell("making inventory events", number / len(days))

@@ -24,7 +24,9 @@ SPLIT = Split(0, 5 * DAY_MS, 6 * DAY_MS, 10 * DAY_MS, 40 * DAY_MS, 60 * DAY_MS, 
 
 def network() -> StockoutNet:
     torch.manual_seed(5)
-    return StockoutNet().eval()
+    net = StockoutNet()
+    net.eval()
+    return net
 
 
 def asked(position: float | NDArray[np.float32] = 2.0, rows: int = ROWS) -> list[Any]:
