@@ -54,7 +54,7 @@ def shifted_levels(shift: Any) -> Any:
 
 
 def exceedance(quantiles: Any, at: Any, levels: Any = None) -> Any:
-    """P(demand > at), where quantiles (n, levels) of `LEVELS`, or others, and at (n,) are at least 0, in log1p of units."""
+    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units; `LEVELS` if none."""
     levels = torch.tensor(LEVELS) if levels is None else levels
     width = quantiles[:, 1:] - quantiles[:, :-1]
     inside = ((at[:, None] - quantiles[:, :-1]) / width.clamp_min(_SMALL)).clamp(0, 1)

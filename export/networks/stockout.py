@@ -54,7 +54,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     `sum(contributions) + baseline` is log1p of the median demand; where demand cannot fall below 0, the negative
     contributions are shrunk by one factor until that holds.
 
-    A position says something of the demand too: whoever ordered it knew more than the features. So the risk and the lost
+    A position says something of the demand too: whoever ordered it knew more than the features. So risk and lost
     sales are those of the quantiles at `shifted_levels`, where a log teaches that; quantiles, order quantity and
     reasons are as they are.
     """
