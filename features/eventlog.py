@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from features.rows import (
     MAX_QUANTITY,
     MAX_TIME_MS,
     MIN_TIME_MS,
+    NO_ROW,
     STREAMS,
     ClickKind,
     InventoryKind,
@@ -53,15 +53,15 @@ TOPIC_OF = {
     "inventory": "inventory",
     "region_stock": "inventory",
 }
-_ORDER_KINDS: dict[str, IntEnum] = {
+_ORDER_KINDS: dict[str, int] = {
     "order_placed": OrderKind.PLACED,
     "order_cancelled": OrderKind.CANCELLED,
     "order_returned": OrderKind.RETURNED,
 }
-_KINDS: dict[str, dict[str, IntEnum]] = {
+_KINDS: dict[str, dict[str, int]] = {
     "orders": _ORDER_KINDS,
     "clicks": {kind.name.lower(): kind for kind in ClickKind},
-    "inventory": {kind.name.lower(): kind for kind in InventoryKind},
+    "inventory": {kind.name.lower(): kind for kind in InventoryKind} | {"price_set": NO_ROW},
 }
 
 
@@ -120,9 +120,18 @@ def rows_of_chunk(chunk: Chunk, topic: str, streams: Sequence[str]) -> dict[str,
     times = numbers(chunk.columns["event_time_ms"], 0, np.int64)
     _within(chunk, "event_time_ms", times, MIN_TIME_MS, min(MAX_TIME_MS, time.time_ns() // 1_000_000 + _MAX_SKEW_MS))
     if topic != "orders":
-        return {stream: _BUILDERS[stream](chunk, kinds, times) for stream in streams}
+        return {stream: _with_rows(_BUILDERS[stream](chunk, kinds, times)) for stream in streams}
     lines = _lines(chunk)
     return {stream: _ORDER_BUILDERS[stream](chunk, kinds, times, lines) for stream in streams}
+
+
+def _with_rows(rows: LogRows) -> LogRows:
+    """Without the events that no view reads."""
+    read = rows.columns["kind"] != NO_ROW
+    if read.all():
+        return rows
+    columns = {name: column[read] for name, column in rows.columns.items()}
+    return LogRows(rows.entities, rows.entity[read], rows.event[read], columns)
 
 
 def numbers(values: Any, null: float, dtype: Any) -> NDArray[Any]:

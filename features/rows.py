@@ -8,7 +8,7 @@
 | `demand` | demand | item | an order line, repartitioned to its item |
 | `product_lines` | demand | product | an order line, once for its product and once for all of them (`ALL`) |
 | `region_stock` | inventory | region | an inventory event at a shop of a region, of its product there (region:sku) |
-| `inventory` | inventory | item | an inventory event |
+| `inventory` | inventory | item | an inventory event of stock (prices make no row) |
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class InventoryKind(IntEnum):
     RAN_OUT = 5
     RESTOCKED = 6
 
+
+#: The kind of an event that no view reads: it makes no row, so no record changes by it.
+NO_ROW = -1
 
 #: The entity that is all products together.
 ALL = "*"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from features.ids import IdCache, hashes_or_0
 from features.rows import (
     ALL,
+    NO_ROW,
     STREAMS,
     ClickKind,
     InventoryKind,
@@ -39,6 +40,7 @@ from stream.events import (
     Ordered,
     OrderPlaced,
     OrderReturned,
+    PriceSet,
     ProductView,
     PurchaseOrderPlaced,
     RanOut,
@@ -73,6 +75,7 @@ KINDS: dict[type, int] = {
     UnitsSold: InventoryKind.UNITS_SOLD,
     RanOut: InventoryKind.RAN_OUT,
     Restocked: InventoryKind.RESTOCKED,
+    PriceSet: NO_ROW,
 }
 
 #: Lines of one order event that a source position can tell apart.
@@ -209,11 +212,14 @@ def _of_products(batch: Decoded, demand: Rows) -> tuple[Also, Also]:
 
 
 def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
+    kinds = _kinds(batch.events)
+    if (kinds == NO_ROW).any():
+        batch, kinds = batch.only((kinds != NO_ROW).tolist()), kinds[kinds != NO_ROW]
     events = batch.events
     rows = rows_of(
         "inventory",
         list(map(item_key, events)),
-        kind=_kinds(events),
+        kind=kinds,
         event_time_ms=_times(events),
         quantity=fixed([getattr(e, "quantity", 0.0) for e in events]),
         expected_at_ms=[getattr(e, "expected_at_ms", 0) for e in events],

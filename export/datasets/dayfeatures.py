@@ -1,6 +1,7 @@
 """What the past days of an item, and of others like it, tell of its demand on the next day.
 
-Features of a day know the days before it and the calendar, nothing of the day itself.
+Features of a day know the days before it, the calendar, and the price that was set for it before it began; nothing else
+of the day itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from export.datasets.periods import WARM_UP_DAYS
 DAYS_BACK = 28
 #: The column of the level.
 LEVEL = 1
+#: Days back of which the mean discount is the usual one.
+_USUAL_DAYS = 14
 #: Half-lives of decayed means.
 _HALF_LIVES = (1.5, 4.0, 10.0)
 _SPANS = (3, 7, 14, 28)
@@ -47,7 +50,7 @@ def day_names() -> tuple[str, ...]:
     """The names of the features, in column order; the first two are the weekday and the level."""
     shape = (WARM_UP_DAYS + 1, 1)
     zeros, yes = np.zeros(shape), np.ones(shape, bool)
-    days = Days(0, zeros, zeros, yes, yes, zeros, ~yes)
+    days = Days(0, zeros, zeros, yes, yes, zeros, ~yes, zeros)
     groups = {name: np.zeros(1, np.int64) for name in GROUPS}
     return tuple(_of_day(days, days.demand, groups, WARM_UP_DAYS))
 
@@ -90,7 +93,14 @@ def _of_day(days: Days, demand: Floats, groups: Mapping[str, NDArray[np.int64]],
         for name, group in groups.items():
             told = _of_group(past, np.nan_to_num(own["level"]), days.closed_out[number - 1], group)
             found |= {f"{name}_{what}": values for what, values in told.items()}
-        return found
+        return found | _price(days.discount, number)
+
+
+def _price(discount: Floats, number: int) -> Features:
+    """The day's discount, and what it is less yesterday's, a week ago's and the usual one; NaN where none was told."""
+    today, usual = discount[number], np.nanmean(discount[max(number - _USUAL_DAYS, 0) : number], axis=0)
+    less = {"1d_ago": discount[number - 1], "7d_ago": discount[number - 7], "usual": usual}
+    return {"discount": today} | {f"discount_less_{what}": today - before for what, before in less.items()}
 
 
 def _own(days: Days, past: Floats, back: slice) -> Features:

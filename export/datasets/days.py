@@ -27,6 +27,8 @@ class Days:
         known: anything was told of the item that day, bool of shape (d, s).
         share: of a day's usual sales that falls into the hours in stock, float64 of shape (d, s).
         closed_out: out of stock in the last opening hour, bool of shape (d, s).
+        discount: share of the usual price taken off, as was told before the day began, NaN where none was, float64 of
+            shape (d, s).
     """
 
     first_day: int
@@ -36,6 +38,7 @@ class Days:
     known: NDArray[np.bool_]
     share: Floats
     closed_out: NDArray[np.bool_]
+    discount: Floats
 
     @property
     def demand(self) -> Floats:
@@ -57,6 +60,7 @@ def days_of(hours: Hourly) -> Days:
         known=(state != UNKNOWN).any(axis=1),
         share=np.einsum("dh,dhs->ds", _shape_of_day(sold, here), here),
         closed_out=~here[:, -1],
+        discount=np.full(sold.shape[::2], np.nan) if hours.discount is None else hours.discount.astype(np.float64),
     )
 
 

@@ -1,7 +1,7 @@
 """Hours of items, from the inventory of an event log: what each item sold, and whether it was in stock.
 
 An hour counts as out of stock from the `ran_out` at its start to the `restocked` of a later hour. A day on which
-nothing at all was told of an item is unknown.
+nothing at all was told of an item is unknown. A log without `price_set` has no prices.
 """
 
 from __future__ import annotations
@@ -14,12 +14,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from export.datasets.prices import planned_discount, prices_of
 from export.errors import UsageError
 from features.aggregations.base import HOUR_MS
 from features.logfile import EventLogError, has_topic, topic_file
 
 IN_STOCK, OUT_OF_STOCK, UNKNOWN = 0, 1, 2
 DAY_HOURS = 24
+#: What is read of a line of JSON.
+_COLUMNS = {
+    "type": pl.String,
+    "event_time_ms": pl.Int64,
+    "location": pl.String,
+    "sku": pl.String,
+    "quantity": pl.Float64,
+    "discount": pl.Float64,
+    "valid_from_ms": pl.Int64,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,8 @@ class Hourly:
         a_day: opening hours a day.
         sold: units sold in each hour, float32 of shape (t, s).
         state: `IN_STOCK`, `OUT_OF_STOCK` or `UNKNOWN`, int8 of shape (t, s).
+        discount: what is taken off the usual price on each day, as was told before it began, 0 to 1, NaN where no
+            price was told, float32 of shape (days, s); None where the log tells no prices.
     """
 
     items: list[str]
@@ -41,6 +54,7 @@ class Hourly:
     a_day: int
     sold: NDArray[np.float32]
     state: NDArray[np.int8]
+    discount: NDArray[np.float32] | None = None
 
     @property
     def day(self) -> NDArray[np.int64]:
@@ -89,7 +103,8 @@ def read_hourly(events: Path, opening: range = range(6, 22)) -> Hourly:
     known[hour // DAY_HOURS, item] = True
     state[~np.repeat(known, DAY_HOURS, axis=0)] = UNKNOWN
     open_ = np.isin(np.arange(shape[0]) % DAY_HOURS, np.array(opening))
-    return Hourly(items, first, opening.start, len(opening), sold[open_], state[open_])
+    discount = planned_discount(prices_of(_scan(events), items), first, days, len(items))
+    return Hourly(items, first, opening.start, len(opening), sold[open_], state[open_], discount)
 
 
 def has_hours(events: Path) -> bool:
@@ -116,7 +131,7 @@ def _scan(events: Path) -> pl.LazyFrame:
         path = topic_file(events, "inventory")
     except (FileNotFoundError, EventLogError) as error:
         raise UsageError(str(error)) from error
-    return pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
+    return pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path, schema=_COLUMNS)
 
 
 def _read(events: Path) -> pl.DataFrame:

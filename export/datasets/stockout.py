@@ -60,7 +60,7 @@ class DailyDemand:
 def nothing() -> Arrays:
     """No rows, as `build` gives them."""
     kinds = {"horizon_days": np.int64, "demand": np.float32, "recent": np.float32, "position": np.float32}
-    kinds |= {"ran_out": np.float32, "item": np.int64, "as_of_ms": np.int64}
+    kinds |= {"ran_out": np.float32, "item": np.int64, "as_of_ms": np.int64, "lead_days": np.int64}
     features: Arrays = {"features": np.empty((0, len(FEATURES)), np.float32)}
     return features | {name: np.empty(0, kind) for name, kind in kinds.items()}
 
@@ -118,7 +118,8 @@ def build(
         features float32 (n, 15); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
         same number of days before (for the seasonal naive baseline); position float32 (n,), units on hand and arriving
         in time, NaN where never counted; ran_out float32 (n,), 1 where the log says that it ran out within the horizon
-        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,).
+        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,); lead_days int64 (n,),
+        the catalog's lead time, within 1 to 28.
     """
     rng = np.random.default_rng(seed)
     future = DailyDemand(log)
@@ -130,11 +131,10 @@ def build(
             continue
         test = day.as_of_ms >= test_from_ms
         kept = [key for key in day.keys if test or rng.random() < share]
-        if test:
-            horizon = np.array([round(lead.get(key.partition(":")[2], 7.0)) for key in kept], np.int64)
-        else:
-            horizon = rng.integers(1, HORIZON_DAYS + 1, len(kept))
-        parts.append(_rows(day, kept, np.clip(horizon, 1, HORIZON_DAYS), future, shelf))
+        leads = np.array([round(lead.get(key.partition(":")[2], 7.0)) for key in kept], np.int64)
+        leads = np.clip(leads, 1, HORIZON_DAYS)
+        horizon = leads if test else rng.integers(1, HORIZON_DAYS + 1, len(kept))
+        parts.append(_rows(day, kept, horizon, future, shelf) | {"lead_days": leads})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

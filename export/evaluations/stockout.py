@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from export.catalog import read_products
 from export.datasets import stockout as leadtimes
-from export.datasets.hazardfeatures import groups_of
+from export.datasets.dayfeatures import day_names
+from export.datasets.hazardfeatures import groups_of, hour_names
 from export.datasets.hourly import has_hours, read_hourly
 from export.datasets.periods import periods_of
 from export.errors import UsageError
@@ -25,7 +26,7 @@ from export.evaluations.leadtime import Told, leadtime_metrics
 from export.history import read_log
 from export.split import split_of
 from features.logfile import has_topic
-from models.manifest import Metric
+from models.manifest import Metric, read_manifest
 from models.session import Session
 
 Tell = Callable[[str, float], None]
@@ -63,7 +64,7 @@ def evaluate(
         )
     found = lead_time(session, events, from_ms, tell) if orders else []
     if hours and "hazards" in session.outputs:
-        found += by_the_hour(session, events, from_ms, plan or Plan(), tell)
+        found += by_the_hour(Heads(session, model_dir), events, from_ms, plan or Plan(), tell)
     elif not orders:
         raise UsageError(f"{model_dir}: the model has no hazard head; its outputs are {', '.join(session.outputs)}")
     return found
@@ -91,24 +92,51 @@ def leadtime_inputs(rows: leadtimes.Arrays) -> leadtimes.Arrays:
     }
 
 
-def by_the_hour(session: Session, events: Path, from_ms: int | None, plan: Plan, tell: Tell) -> list[Metric]:
+class Heads:
+    """The heads of hours and days of a released model, fed by the names of the features that it was released with.
+
+    Args:
+        session: of its graph.
+        model_dir: its manifest says which features each head takes; without one, it takes all that there are.
+    """
+
+    def __init__(self, session: Session, model_dir: Path) -> None:
+        self._session = session
+        released = (model_dir / "manifest.json").exists()
+        self._names = {head.input: head.features for head in read_manifest(model_dir).heads} if released else {}
+
+    def hazards(self, features: NDArray[np.float32]) -> NDArray[Any]:
+        """From the features in `hour_names` (n, k) to hazards (n, 4)."""
+        return self._ask("hours", "hazards", features, hour_names())
+
+    def next_day(self, features: NDArray[np.float32]) -> NDArray[Any]:
+        """From the features in `day_names` (n, k) to the quantiles of the next day (n, 3)."""
+        return self._ask("days", "next_day", features, day_names())
+
+    def _ask(self, head: str, output: str, features: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[Any]:
+        wanted = self._names.get(head, list(names))
+        if unknown := [name for name in wanted if name not in names]:
+            raise UsageError(
+                f"the model takes {', '.join(unknown)} of {head}, which are no longer computed; train it again"
+            )
+        if self._session.widths[head] != len(wanted):
+            raise UsageError(
+                f"the model takes {self._session.widths[head]} features of {head}; there are {len(wanted)}"
+            )
+        n = len(features)
+        item = {
+            "features": np.zeros((n, self._session.widths["features"]), np.float32),
+            "lead_time_days": np.ones(n, np.float32),
+            "position": np.zeros(n, np.float32),
+            "service_level": np.array([_SERVICE_LEVEL], np.float32),
+        }
+        of_head = np.ascontiguousarray(features[:, [names.index(name) for name in wanted]])
+        return self._session.run(item | {head: of_head}, n, _SHARED)[output]
+
+
+def by_the_hour(heads: Heads, events: Path, from_ms: int | None, plan: Plan, tell: Tell) -> list[Metric]:
     """Figures of hours and days."""
     hours = read_hourly(events)
     category = dict(read_products(events).select("sku", "category").iter_rows())
     bench = Bench(hours, groups_of(hours.items, category), periods_of(hours, from_ms), plan, tell)
-    return bench.hazards(lambda x: _ask(session, "hours", "hazards", x)) + bench.next_day(
-        lambda x: _ask(session, "days", "next_day", x)
-    )
-
-
-def _ask(session: Session, name: str, output: str, features: NDArray[np.float32]) -> NDArray[Any]:
-    if session.widths[name] != features.shape[1]:
-        raise UsageError(f"the model takes {session.widths[name]} features of {name}; there are {features.shape[1]}")
-    n = len(features)
-    item = {
-        "features": np.zeros((n, session.widths["features"]), np.float32),
-        "lead_time_days": np.ones(n, np.float32),
-        "position": np.zeros(n, np.float32),
-        "service_level": np.array([_SERVICE_LEVEL], np.float32),
-    }
-    return session.run(item | {name: features}, n, _SHARED)[output]
+    return bench.hazards(heads.hazards) + bench.next_day(heads.next_day)

@@ -81,15 +81,16 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         )
 
 
-def likelihood(logits: Any, out: Any, open_: Any) -> Any:
+def likelihood(logits: Any, out: Any, open_: Any, told: Any = None) -> Any:
     """Mean negative log-likelihood an hour at risk: an item that has run out, or a shop that has closed, is at none.
 
     Args:
         logits: (n, 4).
         out: 1 where the item is out of stock so many hours later, (n, 4).
         open_: 1 where the shop is still open then, (n, 4).
+        told: hazards that others tell, (n, 4), to learn from in place of what happened.
     """
     before = torch.cat([torch.zeros_like(out[:, :1]), out[:, :-1]], dim=1).cumsum(dim=1)
     at_risk = open_ * (before == 0).to(out.dtype)
-    loss = F.binary_cross_entropy_with_logits(logits, out, reduction="none")
+    loss = F.binary_cross_entropy_with_logits(logits, out if told is None else told, reduction="none")
     return (loss * at_risk).sum() / at_risk.sum().clamp_min(1.0)

@@ -99,7 +99,7 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         )
 
 
-def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float) -> Any:
+def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float, above: float | None = None) -> Any:
     """Mean loss over `LEVELS`.
 
     Args:
@@ -107,11 +107,13 @@ def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float) -> An
         sold: units (n,).
         whole: 1 where the item was in stock all day: sales are demand; 0 where demand was at least that.
         weight: of the latter.
+        above: that for the quantiles above the median, if it is another.
     """
     levels = torch.tensor(LEVELS)
     over = sold[:, None] - quantiles
     known = torch.maximum(levels * over, (levels - 1.0) * over)
-    below = weight * levels * over.clamp_min(0.0)
+    weights = torch.where(levels > 0.5, weight if above is None else above, weight)
+    below = weights * levels * over.clamp_min(0.0)
     loss = torch.where(whole[:, None] > 0, known, below)
     return (loss * torch.tensor(_WEIGHT)).mean()
 

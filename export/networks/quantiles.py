@@ -40,15 +40,28 @@ def _tail(quantiles: Any) -> Any:
     return ((quantiles[:, -1] - quantiles[:, _TAIL_FROM]) / _TAIL_LOG).clamp_min(0.02)
 
 
-def exceedance(quantiles: Any, at: Any) -> Any:
-    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units."""
+def shifted_levels(shift: Any) -> Any:
+    """What `LEVELS` become where `shift` is added to the log-odds of being above each quantile.
+
+    Args:
+        shift: a tensor of one value; 0 changes nothing, below it less demand is told of.
+
+    Returns:
+        (levels,), rising.
+    """
     levels = torch.tensor(LEVELS)
+    return levels / (levels + (1 - levels) * torch.exp(shift))
+
+
+def exceedance(quantiles: Any, at: Any, levels: Any = None) -> Any:
+    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units; `LEVELS` if none."""
+    levels = torch.tensor(LEVELS) if levels is None else levels
     width = quantiles[:, 1:] - quantiles[:, :-1]
     inside = ((at[:, None] - quantiles[:, :-1]) / width.clamp_min(_SMALL)).clamp(0, 1)
-    below = (at / quantiles[:, 0].clamp_min(_SMALL)).clamp(0, 1) * LEVELS[0]
+    below = (at / quantiles[:, 0].clamp_min(_SMALL)).clamp(0, 1) * levels[0]
     within = (inside * (levels[1:] - levels[:-1])).sum(dim=1)
     beyond = (at - quantiles[:, -1]).clamp_min(0) / _tail(quantiles)
-    over = (1 - LEVELS[-1]) * (1 - torch.exp(-beyond))
+    over = (1 - levels[-1]) * (1 - torch.exp(-beyond))
     return (1 - below - within - over).clamp(0, 1)
 
 
@@ -62,13 +75,14 @@ def quantile(quantiles: Any, level: Any) -> Any:
     return first + within + beyond * _tail(quantiles)
 
 
-def expected_excess(quantiles: Any, at: Any) -> Any:
-    """E[(demand - at)+] in units, where quantiles (n, levels) and at (n,) are at least 0, in log1p of units.
+def expected_excess(quantiles: Any, at: Any, levels: Any = None) -> Any:
+    """E[(demand - at)+] in units; arguments as those of `exceedance`.
 
     The integral of the quantile function above `at`, piece by piece; the tail is taken to be no heavier than that its
     mean is finite.
     """
-    levels = torch.tensor((0.0, *LEVELS))
+    levels = torch.tensor(LEVELS) if levels is None else levels
+    levels = torch.cat([torch.zeros_like(levels[:1]), levels])
     low = torch.cat([torch.zeros_like(quantiles[:, :1]), quantiles[:, :-1]], dim=1)
     width = (quantiles - low).clamp_min(_SMALL)
     a, b = torch.maximum(low, at[:, None]), torch.maximum(quantiles, at[:, None])
@@ -77,6 +91,6 @@ def expected_excess(quantiles: Any, at: Any) -> Any:
     piece = torch.exp(a) * torch.expm1(step) - step * torch.exp(at)[:, None]
     within = ((levels[1:] - levels[:-1]) / width * piece.clamp_min(0.0)).sum(dim=1)
     slope, from_ = _tail(quantiles).clamp_max(_STEEPEST), torch.maximum(quantiles[:, -1], at)
-    left = (1 - LEVELS[-1]) * torch.exp(-(from_ - quantiles[:, -1]) / slope)
+    left = (1 - levels[-1]) * torch.exp(-(from_ - quantiles[:, -1]) / slope)
     beyond = left * (torch.exp(from_) / (1 - slope) - torch.exp(at))
     return (within + beyond).clamp_min(0.0)

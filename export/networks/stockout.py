@@ -18,6 +18,7 @@ from export.networks.quantiles import (
     exceedance,
     expected_excess,
     quantile,
+    shifted_levels,
 )
 from features.vectors.stockout import FEATURES
 
@@ -52,9 +53,14 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     proportion past 28 days) is spread evenly over the six `units_*` contributions, since it scales what they measure.
     `sum(contributions) + baseline` is log1p of the median demand; where demand cannot fall below 0, the negative
     contributions are shrunk by one factor until that holds.
+
+    A position says something of the demand too: whoever ordered it knew more than the features. So risk and lost
+    sales are those of the quantiles at `shifted_levels`, where a log teaches that; quantiles, order quantity and
+    reasons are as they are.
     """
 
     centre: Any
+    shift: Any
     horizon_share: Any
 
     def __init__(self, hidden: int = 16) -> None:
@@ -64,6 +70,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.net = Additive(len(FEATURES), groups, hidden, shared=2, others=len(LEVELS) - 1)
         self.clock = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
         self.register_buffer("centre", torch.zeros(len(groups) + 1))
+        self.register_buffer("shift", torch.zeros(1))
         share = [1.0 / len(_UNITS) if name in _UNITS else 0.0 for name in FEATURES]
         self.register_buffer("horizon_share", torch.tensor(share))
 
@@ -94,14 +101,15 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         growth = (growth / HORIZON_DAYS).clamp(1.0, 100.0)
         held = torch.where(torch.isnan(position), torch.zeros_like(position), position).clamp(0.0, 1e30)
         # Demand comes in whole units mostly: half a unit more stands between "as much as" and "more than".
-        risk = exceedance(bounded, torch.log1p((held + 0.5) / growth))
+        levels = shifted_levels(self.shift)
+        risk = exceedance(bounded, torch.log1p((held + 0.5) / growth), levels)
         risk = torch.where(torch.isnan(position), position, risk)
         level = torch.where(torch.isnan(service_level), torch.full_like(service_level, 0.9), service_level)
         wanted = torch.expm1(quantile(bounded, level.clamp(0.0, 0.9999)).clamp_max(_MOST_LOG_UNITS)) * growth
         published = torch.expm1(bounded[:, list(PUBLISHED)]) * growth[:, None]
         median = torch.log1p(published[:, 1])
         contributions = self._reasons(terms, clock, median, free[:, MEDIAN])
-        lost = expected_excess(bounded, torch.log1p(held / growth)) * growth
+        lost = expected_excess(bounded, torch.log1p(held / growth), levels) * growth
         lost = torch.where(torch.isnan(position), position, lost)
         return risk, published, (wanted - held).clamp_min(0.0), contributions, lost
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import optimize, special  # type: ignore[import-untyped]  # ships no types
 
 from export.datasets.stockout import Arrays
 from export.fit import Recipe, seeded, train
@@ -14,6 +17,8 @@ from export.split import Split
 from export.tasks.base import Tell
 
 _CHUNK = 65_536
+#: The risk is fitted to rows whose horizon is so near to the catalog's lead time, if each outcome has so many.
+_NEAR_DAYS, _LEAST_EACH = 2, 100
 
 
 def fit_leadtime(
@@ -30,7 +35,8 @@ def fit_leadtime(
         tell: hears how far it is.
 
     Returns:
-        The number of epochs, and the loss on validation before the last fit.
+        The number of epochs, the loss on validation before the last fit, and what the log-odds of the risk were shifted
+        by: 0 where the log tells no positions.
     """
     recipe = Recipe(epochs=epochs, batch=2048, rate=3e-3, decay=1e-3, patience=4, seed=seed)
     x, h, y = tensors(arrays, split.train(arrays["as_of_ms"]))
@@ -60,7 +66,7 @@ def fit_leadtime(
     net.load_state_dict(final.state_dict())
     net.net.freeze()
     _centre(net, x, h)
-    return {"epochs": best, "validation_loss": figure}
+    return {"epochs": best, "validation_loss": figure, "risk_shift": calibrate(net, arrays, split)}
 
 
 def tensors(arrays: Arrays, rows: Any) -> tuple[Any, Any, Any]:
@@ -82,6 +88,34 @@ def _centre(net: StockoutNet, x: Any, horizon: Any) -> None:
         parts = [net.parts(a, b)[:2] for a, b in zip(x.split(_CHUNK), horizon.split(_CHUNK), strict=True)]
         net.centre[:-1].copy_(torch.cat([terms for terms, _ in parts]).mean(dim=0))
         net.centre[-1].copy_(torch.cat([clock for _, clock in parts]).mean())
+
+
+def calibrate(net: StockoutNet, arrays: Arrays, split: Split) -> float:
+    """Fits the shift of the risk to what happened before the test, at lead times such as it will be asked for.
+
+    On all that time, not on validation alone: four weeks of rising demand teach that no risk is too high.
+    """
+    near = np.abs(arrays["horizon_days"] - arrays["lead_days"]) <= _NEAR_DAYS
+    at = np.flatnonzero(split.fit(arrays["as_of_ms"]) & near & np.isfinite(arrays["position"]))
+    above = arrays["demand"][at] > arrays["position"][at]
+    if min(above.sum(), (~above).sum()) < _LEAST_EACH:
+        return 0.0
+    names = ("features", "horizon_days", "position")
+    asked = [torch.from_numpy(arrays[name][at].astype(np.float32)) for name in names]
+    with torch.no_grad():
+        shift = shift_of(net(*asked, torch.ones(1))[0].numpy().astype(np.float64), above)
+        net.shift.fill_(shift)
+    return shift
+
+
+def shift_of(risk: NDArray[np.float64], happened: NDArray[np.bool_]) -> float:
+    """What is to be added to the log-odds of probabilities that their mean is what happened.
+
+    >>> round(shift_of(np.full(10, 0.5), np.arange(10) < 2), 3)  # the log-odds of 0.2
+    -1.386
+    """
+    odds = special.logit(np.clip(risk, 1e-6, 1 - 1e-6))
+    return float(optimize.brentq(lambda shift: special.expit(odds + shift).mean() - happened.mean(), -20.0, 20.0))
 
 
 def _loss(net: StockoutNet, x: Any, horizon: Any, demand: Any) -> Any:

@@ -18,6 +18,7 @@ from stream.events.demand import Cancelled, DemandEvent, Ordered, Returned
 from stream.events.features import FeatureVector, Reflected
 from stream.events.inventory import (
     InventoryEvent,
+    PriceSet,
     PurchaseOrderPlaced,
     RanOut,
     Restocked,
@@ -66,6 +67,7 @@ __all__ = [
     "OrderPlaced",
     "OrderReturned",
     "Ordered",
+    "PriceSet",
     "Product",
     "ProductView",
     "PurchaseOrderPlaced",

@@ -13,6 +13,7 @@ from stream.events.base import (
     Location,
     Quantity,
     QuantityOrZero,
+    Share,
     SignedQuantity,
     Text,
 )
@@ -67,4 +68,17 @@ class Restocked(_Inventory, frozen=True, kw_only=True, tag="restocked"):
     """The shelf is no longer empty."""
 
 
-InventoryEvent = StockCounted | StockReceived | StockAdjusted | PurchaseOrderPlaced | UnitsSold | RanOut | Restocked
+class PriceSet(_Inventory, frozen=True, kw_only=True, tag="price_set"):
+    """The item's price from a time on, told when it is known, which may be before it is valid.
+
+    It stands until another one is valid; of two that are valid from the same time, the later told. `discount` is the
+    share of the usual price that is taken off: 0 is the usual price. No view reads it; the features of days do.
+    """
+
+    discount: Share
+    valid_from_ms: EventTimeMs
+
+
+InventoryEvent = (
+    StockCounted | StockReceived | StockAdjusted | PurchaseOrderPlaced | UnitsSold | RanOut | Restocked | PriceSet
+)

@@ -10,12 +10,19 @@ A row of the source is a day of a product in a store, with 24 hourly sales and 2
   is not (of the same item, the day before included) is `ran_out` at its start; the other way round is `restocked`.
   An item that begins out of stock has run out at its first opening hour; one that begins in stock makes no event.
 * Overnight sales are kept: they were sold. Sales within a flagged hour are kept as well: they came before it ran out.
-* A row is rejected where a list is not 24 long, a sale is negative or no number, a flag is neither 0 nor 1, or the day
-  of the item was seen before.
+* `price_set` where the discount of an item's day is another than that of its day before, and for its first day: told at
+  the last millisecond of the day before, valid from the day's start. The source's 0.8 is 0.2 taken off; what is above
+  1, a price above the usual, is 0 off.
+* A row is rejected where a list is not 24 long, a sale is negative or no number, a flag is neither 0 nor 1, the
+  discount is negative or no number, or the day of the item was seen before.
 * The source's products have no names, prices and lead times. The catalog says so: price 0 and one day are made up. The
   category is "first/second/third", in the source's numbers.
-* Discount, activity, holiday and weather have no place in an event log and are left out; weather of the same day was
-  not known that morning anyway.
+* Activity, holiday and weather are left out; weather of the same day was not known that morning anyway.
+
+What is weak in the prices: the source tells one discount a day, of that day, and not when it was set. It is taken as
+the plan that the shop had the evening before; it is probably the average of what was paid, so it may hold a markdown
+made later that day, and on a day without a sale it is nearer to the usual price than in the city's other shops. What
+comes of that is measured in docs/research/stockout.md.
 
 Source: Dingdong, FreshRetailNet-50K (2025), https://huggingface.co/datasets/Dingdong-Inc/FreshRetailNet-50K, CC BY 4.0.
 """
@@ -33,10 +40,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.rows import MAX_QUANTITY
+from features.rows import MAX_AMOUNT, MAX_QUANTITY
 from stream.errors import UsageError
 from stream.eventlog import Progress
-from stream.events import InventoryEvent, Product, RanOut, Restocked, UnitsSold
+from stream.events import InventoryEvent, PriceSet, Product, RanOut, Restocked, UnitsSold
 from stream.imports.dataset import Imported, ImportReport, KnownSet
 
 #: Opening hours, 6:00 to 21:59.
@@ -52,6 +59,7 @@ _CATEGORIES = ("first_category_id", "second_category_id", "third_category_id")
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys((*_IDS, *_CATEGORIES), pl.Int64),
     "dt": pl.Date,
+    "discount": pl.Float64,
     "hourly_sale": pl.List(pl.Float64),
     "hourly_stockout": pl.List(pl.Int64),
 }
@@ -67,12 +75,14 @@ class _Day:
         item: index of the item, int64 of shape (n,).
         sold: units by hour, float64 of shape (n, 24).
         change: 1 where the item runs out at the start of the hour, -1 where it is restocked, int8 of shape (n, 24).
+        discount: share of the usual price taken off, NaN where it is that of the day before, float64 of shape (n,).
     """
 
     date: date
     item: NDArray[np.int64]
     sold: NDArray[np.float64]
     change: NDArray[np.int8]
+    discount: NDArray[np.float64]
 
     @property
     def told(self) -> NDArray[np.bool_]:
@@ -130,15 +140,19 @@ def _read_table(source: Path) -> pl.DataFrame:
 
 def _fits() -> pl.Expr:
     sale, flag = pl.col("hourly_sale"), pl.col("hourly_stockout")
+    priced = pl.col("discount").is_between(0, MAX_AMOUNT)
     named = pl.all_horizontal(pl.col(*_IDS, *_CATEGORIES, "dt").is_not_null())
     sold = sale.list.eval(pl.element().is_between(0, MAX_QUANTITY).fill_null(False)).list.all()
     flagged = flag.list.eval(pl.element().is_in([0, 1]).fill_null(False)).list.all()
-    return (named & (sale.list.len() == _HOURS) & (flag.list.len() == _HOURS) & sold & flagged).fill_null(False)
+    return (named & priced & (sale.list.len() == _HOURS) & (flag.list.len() == _HOURS) & sold & flagged).fill_null(
+        False
+    )
 
 
 def _days(table: pl.DataFrame, items: pl.DataFrame) -> Iterator[_Day]:
     numbered = table.join(items.with_row_index("item"), on=_IDS, how="left", maintain_order="left")
     out = np.zeros(items.height, np.int8)  # an item is in stock until it is seen to be out
+    price = np.full(items.height, np.nan)
     for part in numbered.partition_by("dt", maintain_order=True):
         item = part["item"].to_numpy().astype(np.int64)
         flags = part["hourly_stockout"].explode().to_numpy().reshape(-1, _HOURS)[:, OPENING].astype(np.int8)
@@ -148,7 +162,9 @@ def _days(table: pl.DataFrame, items: pl.DataFrame) -> Iterator[_Day]:
         change[:, OPENING] = flags - before
         sold = part["hourly_sale"].explode().to_numpy().reshape(-1, _HOURS)
         # The source has four-byte floats: 0.12 is told as 0.12, not as 0.11999999731779099.
-        yield _Day(part["dt"][0], item, sold.round(6), change)
+        off = (1.0 - np.minimum(part["discount"].to_numpy(), 1.0)).round(6)
+        yield _Day(part["dt"][0], item, sold.round(6), change, np.where(off == price[item], np.nan, off))
+        price[item] = off
 
 
 def _catalog(table: pl.DataFrame) -> list[Product]:
@@ -172,19 +188,28 @@ def _report(read: int, fit: int, days: list[_Day], products: int) -> ImportRepor
     for day in days:
         made["units_sold"] += int(day.told.sum())
         made["ran_out"] += int((day.change == _RAN_OUT).sum())
+        made["price_set"] += int(np.isfinite(day.discount).sum())
         made["restocked"] += int((day.change == _RESTOCKED).sum())
     rows = dict(zip(WAYS, (fit, read - fit), strict=True))
     return ImportReport(rows_read=read, rows=rows, events=dict(sorted({**made, "product": products}.items())))
 
 
 def _events(days: list[_Day], items: pl.DataFrame, tell: Progress) -> Iterator[InventoryEvent]:
-    """In event-time order: what changes at the start of an hour, then what the hour has sold."""
+    """In event-time order: a day's prices the evening before, what changes as an hour begins, what it has sold."""
     places = [(f"city-{city}/store-{store}", str(product)) for city, store, product in items.iter_rows()]
     for number, day in enumerate(days):
         tell("making inventory events", number / len(days))
+        yield from _prices(day, places)
         for hour in range(_HOURS):
             yield from _changes(day, hour, places)
             yield from _sales(day, hour, places)
+
+
+def _prices(day: _Day, places: list[tuple[str, str]]) -> Iterator[InventoryEvent]:
+    at, begins_ms = np.flatnonzero(np.isfinite(day.discount)), _start_ms(day, 0)
+    for item, off in zip(day.item[at].tolist(), day.discount[at].tolist(), strict=True):
+        common = _common(day, 0, places[item], "price")
+        yield PriceSet(**common, event_time_ms=begins_ms - 1, discount=off, valid_from_ms=begins_ms)
 
 
 def _changes(day: _Day, hour: int, places: list[tuple[str, str]]) -> Iterator[InventoryEvent]:

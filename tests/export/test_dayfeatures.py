@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from export.datasets.dayfeatures import LEVEL, day_features, day_names
 from export.datasets.days import days_of
@@ -14,6 +15,10 @@ DAYS = np.repeat(np.arange(14, 40), 12)
 ITEMS = np.tile(np.arange(12), 26)
 
 
+def planned(days: int, items: int) -> NDArray[np.float32]:
+    return np.random.default_rng(3).choice([0.0, 0.1, 0.4], (days, items)).astype(np.float32)
+
+
 def test_no_feature_knows_its_own_day_or_later() -> None:
     hours = made_up()
     cut = 30
@@ -21,7 +26,11 @@ def test_no_feature_knows_its_own_day_or_later() -> None:
     sold[cut * A_DAY :] += 5
     state[cut * A_DAY :] = 1 - state[cut * A_DAY :]
     told = []
-    for of in (hours, replace(hours, sold=sold, state=state)):
+    price = planned(40, 12)
+    later = price.copy()
+    later[cut + 1 :] += 0.1  # the price of the day itself is known by then
+    hours = replace(hours, discount=price)
+    for of in (hours, replace(hours, sold=sold, state=state, discount=later)):
         names, found = day_features(days_of(of), groups_of(of.items, {}), DAYS + FIRST_DAY, ITEMS)
         told.append(found)
     until = cut >= DAYS
@@ -49,6 +58,33 @@ def test_own_figures_by_hand() -> None:
     assert names[LEVEL] == "level"
 
 
+def test_the_price_of_the_day_against_earlier_ones_by_hand() -> None:
+    hours, price = made_up(), planned(40, 12)
+    names, found = day_features(
+        days_of(replace(hours, discount=price)), groups_of(hours.items, {}), DAYS + FIRST_DAY, ITEMS
+    )
+    column = {name: found[:, at] for at, name in enumerate(names)}
+    for i in (0, 57, 200, 311):
+        day, item = int(DAYS[i]), int(ITEMS[i])
+        today = price[day, item]
+        assert column["discount"][i] == today
+        assert column["discount_less_1d_ago"][i] == pytest.approx(today - price[day - 1, item])
+        assert column["discount_less_7d_ago"][i] == pytest.approx(today - price[day - 7, item])
+        assert column["discount_less_usual"][i] == pytest.approx(today - price[day - 14 : day, item].mean(), abs=1e-6)
+
+
+def test_without_prices_only_their_features_are_unknown() -> None:
+    hours = made_up()
+    told = [
+        day_features(days_of(of), groups_of(of.items, {}), DAYS + FIRST_DAY, ITEMS)[1]
+        for of in (hours, replace(hours, discount=planned(40, 12)))
+    ]
+    priced = np.array([name.startswith("discount") for name in day_names()])
+    assert np.isnan(told[0][:, priced]).all()
+    assert np.isfinite(told[1][:, priced]).all()
+    assert np.array_equal(told[0][:, ~priced], told[1][:, ~priced], equal_nan=True)
+
+
 def test_sales_of_a_short_day_are_scaled_up() -> None:
     hours = made_up()
     days = days_of(hours)
@@ -61,4 +97,4 @@ def test_sales_of_a_short_day_are_scaled_up() -> None:
 def test_names_are_known_without_data() -> None:
     assert len(hour_names()) == len(set(hour_names())) == 151
     assert hour_names()[:2] == ("opening_hour", "weekday")
-    assert len(day_names()) == len(set(day_names())) == 87
+    assert len(day_names()) == len(set(day_names())) == 91

@@ -30,6 +30,7 @@ from stream.events import (
     OrderLine,
     OrderPlaced,
     OrderReturned,
+    PriceSet,
     Product,
     ProductView,
     PurchaseOrderPlaced,
@@ -81,6 +82,7 @@ inventory = st.one_of(
     st.builds(UnitsSold, **item, quantity=prices, period_ms=times),
     st.builds(RanOut, **item),
     st.builds(Restocked, **item),
+    st.builds(PriceSet, **item, discount=st.floats(0, 1), valid_from_ms=times),
 )
 
 

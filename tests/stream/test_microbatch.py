@@ -107,6 +107,16 @@ def test_inventory_rows() -> None:
     assert column(feed, "simulated") == [0, 1, 0, 0, 0]
 
 
+def test_a_price_changes_no_record() -> None:
+    price = stock("price_set", discount=0.2, valid_from_ms=T0 + 9)
+    (feed,) = feeds_of(decoded("inventory", [price, stock("ran_out"), price]), IdCache())
+    assert column(feed, "kind") == [InventoryKind.RAN_OUT]
+    assert feed.offset.tolist() == decoded("inventory", [price] * 3).offsets[1:2]
+    (none,) = feeds_of(decoded("inventory", [price]), IdCache())
+    assert len(none.rows) == len(none.offset) == 0
+    assert none.also == ()
+
+
 def test_every_event_type_of_a_consumed_topic_has_a_kind() -> None:
     types = {event for topic in CONSUMED for event in topic.record.__args__}
     assert types == KINDS.keys()

@@ -121,6 +121,7 @@ EXAMPLES: dict[str, list[msgspec.Struct]] = {
         msgspec.convert({**STOCK, "quantity": 3.5, "period_ms": 3_600_000}, events.UnitsSold),
         msgspec.convert(STOCK, events.RanOut),
         msgspec.convert(STOCK, events.Restocked),
+        msgspec.convert({**STOCK, "discount": 0.25, "valid_from_ms": TIME_MS + 1}, events.PriceSet),
     ],
     "catalog": [
         events.Product(sku="85123A", name="HEART", unit_price=2.55, category=None, simulated=["lead_time_days"])

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from export.datasets.dayfeatures import day_names
 from export.datasets.hazard import hazard_rows
 from export.datasets.hazardfeatures import groups_of
 from export.datasets.hourly import Hourly
 from export.datasets.periods import held_out, periods_of
 from export.errors import UsageError
 from export.evaluations.hourheads import MEAN, RATES, UNSEEN, Bench, Plan
-from export.evaluations.stockout import evaluate
+from export.evaluations.stockout import Heads, evaluate
 from export.evaluations.trees import ALL
-from models.manifest import Metric
+from models.manifest import Metric, read_manifest
+from models.session import Session
 from tests.export.hours import FIRST_DAY, made_up
 from tests.export.shop import write_shop
 
@@ -75,6 +77,31 @@ def test_whole_shops_are_held_out() -> None:
     shops = {item.partition(":")[0] for item, out in zip(items, held_out(items, 0), strict=True) if out}
     assert len(shops) == 2
     assert sum(item.partition(":")[0] in shops for item in items) == held_out(items, 0).sum()
+
+
+def test_a_released_head_is_fed_by_the_names_of_its_features() -> None:
+    """0.3.0 knows no prices: what it says does not depend on them, nor on the order that features are computed in."""
+    model = STOCKOUT / "0.3.0"
+    session = Session(model / "model.onnx")
+    named = next(head.features for head in read_manifest(model).heads if head.input == "days")
+    rows = np.random.default_rng(1).uniform(0, 5, (6, len(day_names()))).astype(np.float32)
+    columns = [day_names().index(name) for name in named]
+    assert len(columns) == 87 < len(day_names())
+    item = {
+        "features": np.zeros((6, 15)),
+        "lead_time_days": np.ones(6),
+        "position": np.zeros(6),
+        "service_level": [0.9],
+    }
+    feeds = {name: np.asarray(array, np.float32) for name, array in item.items()} | {"days": rows[:, columns]}
+    expected = session.run(feeds, 6, frozenset({"service_level"}))["next_day"]
+    assert np.array_equal(Heads(session, model).next_day(rows), expected)
+
+
+def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
+    session = Session(STOCKOUT / "0.3.0" / "model.onnx")
+    with pytest.raises(UsageError, match="the model takes 87 features of days; there are 91"):
+        Heads(session, tmp_path).next_day(np.zeros((1, 91), np.float32))
 
 
 def test_a_log_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:

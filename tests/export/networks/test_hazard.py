@@ -98,3 +98,15 @@ def test_the_graph_says_the_same_for_any_row(tmp_path: Path) -> None:
         assert np.isfinite(got["contributions"]).all()
         assert np.allclose(got["hazards"], expected[0], atol=1e-6, equal_nan=True)
         assert np.allclose(got["contributions"], expected[1], atol=1e-4)
+
+
+def test_what_others_tell_takes_the_place_of_what_happened_only_at_risk() -> None:
+    """The best answer is what was told; after it ran out nothing is asked."""
+    out, open_ = torch.tensor([[0.0, 1.0, 1.0, 1.0]]), torch.ones(1, 4)
+    told = torch.tensor([[0.2, 0.7, 0.9, 0.9]])
+    logits = torch.logit(told).requires_grad_()
+    likelihood(logits, out, open_, told).backward()
+    assert torch.allclose(logits.grad, torch.zeros(1, 4), atol=1e-6)
+    other = torch.zeros(1, 4, requires_grad=True)
+    likelihood(other, out, open_, told).backward()
+    assert (other.grad[0] != 0).tolist() == [True, True, False, False]

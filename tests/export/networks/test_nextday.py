@@ -52,6 +52,16 @@ def test_a_day_that_ran_out_costs_from_below_only() -> None:
     assert float(censored_pinball(higher, sold, whole, 1.0)) > float(censored_pinball(high, sold, whole, 1.0)) > 0
 
 
+def test_days_that_ran_out_may_weigh_more_above_the_median() -> None:
+    sold, short, middle = torch.tensor([4.0]), torch.zeros(1), LEVELS.index(0.5)
+    told = torch.full((1, len(LEVELS)), 2.0, requires_grad=True)
+    pulls = []
+    for above in (None, 0.3):
+        pulls += torch.autograd.grad(censored_pinball(told, sold, short, 0.1, above), told)
+    assert torch.equal(pulls[0][:, : middle + 1], pulls[1][:, : middle + 1])
+    assert torch.allclose(pulls[1][:, middle + 1 :], 3 * pulls[0][:, middle + 1 :])
+
+
 def test_censored_days_lift_what_plain_sales_would_say() -> None:
     """Demand is Poisson(6), the shelf holds 4 to 9: sales alone say too little, with censoring it is nearly 6."""
     rng = np.random.default_rng(2)
