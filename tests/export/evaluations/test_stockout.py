@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +82,22 @@ def test_whole_shops_are_held_out() -> None:
     assert sum(item.partition(":")[0] in shops for item in items) == held_out(items, 0).sum()
 
 
-def test_a_released_head_is_fed_by_the_names_of_its_features() -> None:
-    """0.3.0 knows no prices: what it says does not depend on them, nor on the order that features are computed in."""
-    model = STOCKOUT / "0.3.0"
-    session = Session(model / "model.onnx")
-    named = next(head.features for head in read_manifest(model).heads if head.input == "days")
+def released_with(tmp_path: Path, change: Callable[[list[str]], list[str]]) -> tuple[Session, Path]:
+    """The newest release, as if its head of days had been released with other names."""
+    copy = shutil.copytree(max(STOCKOUT.iterdir()), tmp_path / "released", dirs_exist_ok=True)
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    head = next(head for head in manifest["heads"] if head["input"] == "days")
+    head["features"] = change(head["features"])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return Session(copy / "model.onnx"), copy
+
+
+def test_a_released_head_is_fed_by_the_names_of_its_features(tmp_path: Path) -> None:
+    """So that a release is still measured when features have come since, or stand in another order."""
+    session, model = released_with(tmp_path, lambda names: names[::-1])
     rows = np.random.default_rng(1).uniform(0, 5, (6, len(day_names()))).astype(np.float32)
+    named = next(head.features for head in read_manifest(model).heads if head.input == "days")
     columns = [day_names().index(name) for name in named]
-    assert len(columns) == 87 < len(day_names())
     item = {
         "features": np.zeros((6, 15)),
         "lead_time_days": np.ones(6),
@@ -95,13 +106,19 @@ def test_a_released_head_is_fed_by_the_names_of_its_features() -> None:
     }
     feeds = {name: np.asarray(array, np.float32) for name, array in item.items()} | {"days": rows[:, columns]}
     expected = session.run(feeds, 6, frozenset({"service_level"}))["next_day"]
-    assert np.array_equal(Heads(session, model).next_day(rows), expected)
+    told = Heads(session, model).next_day(rows)
+    assert np.array_equal(told, expected)
+    assert not np.array_equal(told, Heads(session, max(STOCKOUT.iterdir())).next_day(rows))
 
 
 def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
-    session = Session(STOCKOUT / "0.3.0" / "model.onnx")
-    with pytest.raises(UsageError, match="the model takes 87 features of days; there are 91"):
-        Heads(session, tmp_path).next_day(np.zeros((1, 91), np.float32))
+    rows = np.zeros((1, len(day_names())), np.float32)
+    session, model = released_with(tmp_path, lambda names: names[1:])
+    with pytest.raises(UsageError, match=r"the model takes \d+ features of days; there are"):
+        Heads(session, model).next_day(rows)
+    session, model = released_with(tmp_path, lambda names: ["moon_phase", *names[1:]])
+    with pytest.raises(UsageError, match="the model takes moon_phase of days, which are no longer computed"):
+        Heads(session, model).next_day(rows)
 
 
 def test_a_log_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:
