@@ -52,6 +52,7 @@ TOPIC_OF = {
     "clicks": "clicks",
     "inventory": "inventory",
     "region_stock": "inventory",
+    "product_stock": "inventory",
 }
 _ORDER_KINDS: dict[str, int] = {
     "order_placed": OrderKind.PLACED,
@@ -332,10 +333,24 @@ def _region_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64
     return LogRows(items, np.arange(n), np.arange(n), columns)
 
 
+def _product_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    held, n = chunk.columns, len(chunk)
+    quantity = numbers(held["quantity"], 0.0, np.float64)
+    columns = _typed(
+        "product_stock",
+        kind=kinds,
+        event_time_ms=times,
+        quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
+        place=ids_of(held["location"]),
+    )
+    return LogRows(held["sku"], np.arange(n), np.arange(n), columns)
+
+
 _BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64]], LogRows]] = {
     "clicks": _clicks,
     "inventory": _inventory,
     "region_stock": _region_stock,
+    "product_stock": _product_stock,
 }
 _ORDER_BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64], _Lines], LogRows]] = {
     "orders": _orders,

@@ -28,8 +28,18 @@ from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind
 from features.view import REPARTITIONED, View
 
 #: Row streams that are not called as their topic is.
-_TOPICS = {"order_lines": "orders", "product_lines": "demand", "region_stock": "inventory"}
-_KINDS = {"clicks": ClickKind, "inventory": InventoryKind, "region_stock": InventoryKind}
+_TOPICS = {
+    "order_lines": "orders",
+    "product_lines": "demand",
+    "region_stock": "inventory",
+    "product_stock": "inventory",
+}
+_KINDS = {
+    "clicks": ClickKind,
+    "inventory": InventoryKind,
+    "region_stock": InventoryKind,
+    "product_stock": InventoryKind,
+}
 _SIGNS = {Ratio: "/", Difference: "−"}
 
 

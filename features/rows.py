@@ -8,6 +8,7 @@
 | `demand` | demand | item | an order line, repartitioned to its item |
 | `product_lines` | demand | product | an order line, once for its product and once for all of them (`ALL`) |
 | `region_stock` | inventory | region | an inventory event at a shop of a region, of its product there (region:sku) |
+| `product_stock` | inventory | product | an inventory event of a product, at whatever location |
 | `inventory` | inventory | item | an inventory event of stock (prices make no row) |
 """
 
@@ -80,6 +81,7 @@ STREAMS: dict[str, tuple[str, dict[str, type[np.generic]]]] = {
     "demand": ("item", {"quantity": np.int64, "value": np.int64, "customer": np.uint64}),
     "product_lines": ("product", {"customer": np.uint64}),
     "region_stock": ("region", {"quantity": np.int64, "shop": np.uint64}),
+    "product_stock": ("product", {"quantity": np.int64, "place": np.uint64}),
     "inventory": (
         "item",
         {"quantity": np.int64, "expected_at_ms": np.int64, "reference": np.uint64, "simulated": np.int64},

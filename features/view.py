@@ -15,11 +15,11 @@ from features.derived import Derived
 from features.rows import STREAMS, Rows
 
 #: Row streams that reach a partition in no given order, since records of several partitions meet in it.
-REPARTITIONED = frozenset({"demand", "product_lines", "region_stock"})
+REPARTITIONED = frozenset({"demand", "product_lines", "region_stock", "product_stock"})
 
 #: Row streams whose entities are in no partition of their own: each partition keeps a shard of a record, and a reader
 #: merges them (`features.shards`).
-SHARDED = frozenset({"product_lines", "region_stock"})
+SHARDED = frozenset({"product_lines", "region_stock", "product_stock"})
 
 #: What begins every packed record: the fingerprint of its layout, its newest event time, and its version: how many
 #: rows it has taken in (modulo 2³²).
@@ -121,7 +121,7 @@ class View:
         if self.stream in SHARDED and apart:
             raise ValueError(
                 f"view {self.name!r}: {apart} cannot be merged, and records of {self.stream!r} are kept in shards; "
-                "use aggregations that can (Count, Tiles, DailyDistinct)"
+                "use aggregations that can (Count, Tiles, DailyDistinct, Places)"
             )
         self._check_columns()
 

@@ -1,4 +1,5 @@
-"""Joins: what the shop says of the products that are scored for a customer, and a region of an item's product.
+"""Joins: what the shop says of the products that are scored for a customer, a region of an item's product, and where
+a product is left.
 
 Each worker folds what its own partitions order of a product; here all of it is read from the store. Where the store
 does not answer, columns are unknown, and the score goes on without them.
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 #: What a logged vector tells of the views of products that it joined: their version as in `ProductColumns`, the least
 #: of its rows, `UNJOINED` where one has none.
 JOINED_VERSION, UNJOINED = "joined_version", -1.0
+
+
+#: The view that tells where a product is left.
+_STOCK = "product_stock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Joins:
     def __init__(self, store: Store, ids: IdCache, settings: FeatureSettings, metrics: Metrics) -> None:
         self._products = self._reader(joined.VIEW, settings, store)
         self._regions = self._reader(regional.VIEW, settings, store)
+        self._stock = self._reader(_STOCK, settings, store)
         self._ids, self._metrics = ids, metrics
 
     @staticmethod
@@ -74,7 +80,7 @@ class Joins:
 
     def forget(self) -> None:
         """Drops what is kept."""
-        for reader in (self._products, self._regions):
+        for reader in (self._products, self._regions, self._stock):
             if reader is not None:
                 reader.forget()
 
@@ -122,6 +128,29 @@ class Joins:
             return out
         out[at] = regional.region_columns(read.records, as_of_ms[at])
         return out
+
+    def out_of_stock(self, skus: Sequence[str], as_of_ms: Times) -> NDArray[np.bool_]:
+        """Which products are left nowhere: wherever they are kept, the newest news is that there is none.
+
+        It is asked of now, not of a moment: what ran out after `as_of_ms` counts as well, and what ran out less than
+        `features.joined_for_s` ago may not count yet. A product of which nothing is known is there.
+
+        Args:
+            skus: n of them.
+            as_of_ms: int64, of any number of moments.
+        """
+        out = np.zeros(len(skus), np.bool_)
+        if self._stock is None or not len(skus):
+            return out
+        try:
+            read = self._stock.records(skus, int(as_of_ms.max()) // DAY_MS)
+        except StoreUnavailable as error:
+            self._metrics.unjoined.inc(len(skus))
+            log.warning("offered without what is out of stock: %s", error)
+            return out
+        slots = np.arange(len(skus))
+        found = discover()[_STOCK].read(read.records, slots, np.full(len(skus), as_of_ms.max()))
+        return np.asarray((found["places"] > 0) & (found["places_out"] == found["places"]))
 
     def _of_day(self, product: NDArray[np.uint64], day: int) -> Joined:
         assert self._products is not None, "products asked whether there is one"

@@ -226,7 +226,15 @@ def _inventory(batch: Decoded, ids: IdCache) -> list[Feed]:
         reference=hashes_or_0([getattr(e, "purchase_order_id", None) for e in events]),
         simulated=[e.simulated for e in events],
     )
-    return [replace(_feed(batch, rows), also=_of_regions(batch, rows))]
+    return [replace(_feed(batch, rows), also=(_of_product(batch, rows), *_of_regions(batch, rows)))]
+
+
+def _of_product(batch: Decoded, stock: Rows) -> Also:
+    """Each event as its product sees it, in the partition's own shard."""
+    keys = [shard_key(event.sku, p) for event, p in zip(batch.events, batch.partitions, strict=True)]
+    columns = {name: stock.columns[name] for name in ("kind", "event_time_ms", "quantity")}
+    columns["place"] = hashes_or_0([event.location for event in batch.events])
+    return Also(Rows("product_stock", keys, columns), np.arange(len(keys)))
 
 
 def _of_regions(batch: Decoded, stock: Rows) -> tuple[Also, ...]:

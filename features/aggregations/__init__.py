@@ -15,6 +15,7 @@ from features.aggregations.last import Last
 from features.aggregations.max import Max
 from features.aggregations.mean import Mean
 from features.aggregations.min import Min
+from features.aggregations.places import Places
 from features.aggregations.recent import Recent
 from features.aggregations.repertoire import Repertoire
 from features.aggregations.session import Session
@@ -35,6 +36,7 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "Places",
     "Recent",
     "Repertoire",
     "Session",

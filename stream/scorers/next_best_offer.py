@@ -37,7 +37,8 @@ Bought = tuple[NDArray[np.intp], NDArray[np.uint64]]
 class NextBestOfferScorer(Scorer):
     """Publishes one list a customer, ranked by expected margin, but for exploration (`models.explore`).
 
-    An offer is left out when it is not valid at the customer's event time, or its product was bought within a day.
+    An offer is left out when it is not valid at the customer's event time, its product was bought within a day, or is
+    out of stock everywhere (of an offer for any of several products: all of them are).
     Fallbacks: `popularity` for a customer without purchases or views, `no_offers` where none is valid.
     A share of the lists is explored: `stream.scorers.exploring`.
     """
@@ -85,12 +86,23 @@ class NextBestOfferScorer(Scorer):
         now = as_of_ms[:, None]
         valid = (start <= now) & (now < end)
         product = self._products(offers)
+        valid[:, self._gone(offers, as_of_ms)] = False
         customer, recent = bought
         offered = np.isin(recent, product)
         customer, recent = customer[offered], recent[offered]
         place, offer = np.nonzero(recent[:, None] == product)
         valid[customer[place], offer] = False
         return np.asarray(valid)
+
+    def _gone(self, offers: list[Offer], as_of_ms: Times) -> NDArray[np.bool_]:
+        """Which offers are for products that are left nowhere."""
+        gone = np.zeros(len(offers), np.bool_)
+        if self.joins is None or not offers:
+            return gone
+        skus = [offer.skus or [offer.sku] for offer in offers]
+        out = self.joins.out_of_stock(list(itertools.chain.from_iterable(skus)), as_of_ms)
+        bounds = np.cumsum([0, *map(len, skus[:-1])])
+        return np.asarray(np.logical_and.reduceat(out, bounds))
 
     def _products(self, offers: list[Offer]) -> NDArray[np.uint64]:
         return np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)

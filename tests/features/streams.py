@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[int, ...]] = {
     "clicks": tuple(ClickKind),
     "inventory": tuple(InventoryKind),
     "region_stock": tuple(InventoryKind),
+    "product_stock": tuple(InventoryKind),
 }
 
 seeded = settings(derandomize=True, max_examples=40, deadline=None, database=None)
@@ -77,6 +78,7 @@ _VALUES: dict[str, Callable[[Random], int]] = {
     "reference": lambda random: random.choice([0, 11, 12, 13, 14, 15, 2**64 - 1]),
     "simulated": lambda random: int(random.random() < 0.05),
     "session": lambda random: random.choice([0, 0, 5, 6, 2**64 - 1]),
+    "place": lambda random: random.choice([0, *(hash64(f"place-{n}") for n in range(5))]),
     "shop": lambda random: hash64(f"shop-{random.randrange(5)}"),
     "customer": lambda random: random.choice([0, *(hash64(f"c{n}") for n in range(9))]),
 }
@@ -87,6 +89,8 @@ def _event(random: Random, stream: str, entities: Sequence[str]) -> Event:
     values = {name: _VALUES[name](random) for name in STREAMS[stream][1]}
     if stream == "inventory" and kind == InventoryKind.STOCK_ADJUSTED:
         values["quantity"] *= random.choice([-1, 1])
+    if stream == "product_stock" and random.random() < 0.2:
+        values["quantity"] = 0
     if stream == "clicks" and kind in _NO_PRODUCT:
         values["product"] = 0
     return Event(int(kind), _time_ms(random), random.choice(entities), values)

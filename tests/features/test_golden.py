@@ -55,6 +55,11 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         784,
         "41b5b897e60899b9bf65a58ba1b9035f",
     ),
+    "product_stock": (
+        "ea264d24cf4f8ce115bc3fc06f01000016000000",
+        168,
+        "31a3cdc3d2023634ca9d50b763f0118d",
+    ),
     "region_stock": (
         "78ad4b8281d3b84315bc3fc06f01000016000000",
         1960,

@@ -94,6 +94,7 @@ def test_a_batch_is_folded_into_every_view_of_its_streams(store: Counting, state
         "item_demand": ["w:A"],
         "product_demand": ["A#0", "*#0"],
         "item_stock": ["w:B"],
+        "product_stock": ["B#0"],
     }
     customers, items = state.tables["customer"], state.tables["item"]
     at = np.array([T0])
@@ -116,7 +117,7 @@ def test_touched_entities_are_loaded_once_a_view_and_stay(store: Counting, state
 def test_customers_and_items_share_one_read(store: Counting, state: State) -> None:
     state.fold(batch_of(("orders", "7", order("7")), ("inventory", "w:B", stock("restocked", "B"))), all_owned(store))
     assert store.trips == 1
-    assert {keys for _, _, keys in store.loads} == {("7",), ("w:B",)}
+    assert {keys for _, _, keys in store.loads} == {("7",), ("w:B",), ("B#0",)}
 
 
 def test_items_bring_their_alert_state(store: Counting, state: State) -> None:
