@@ -27,12 +27,14 @@ _BROKEN = (
 #: not depend on how many others there are. (On its place among them it may, in the last bit: sums over a row begin at
 #: an aligned address.)
 _STEP = 16
-#: Larger batches are run in parts: their intermediate results would not fit the processor's caches.
+#: Larger batches are run in parts: their intermediate results would not fit the processor's caches. But what all rows
+#: share is worked through anew for each part, so parts have so many times its rows at least.
 MOST_ROWS = 256
+_TIMES = 4
 
 
 def padded_size(n: int) -> int:
-    """The smallest batch shape that holds n rows, of at most 256: few shapes, since onnxruntime plans memory for each,
+    """The smallest batch shape that holds n rows: few shapes, since onnxruntime plans memory for each,
     but close to each other, since a row of padding costs as much as any other.
 
     >>> [padded_size(n) for n in (1, 17, 250)]
@@ -88,7 +90,8 @@ class Session:
         Returns:
             An array an output, first axis of length `rows`.
         """
-        parts = [self._part(feeds, at, min(at + MOST_ROWS, rows), shared) for at in range(0, max(rows, 1), MOST_ROWS)]
+        most = max([MOST_ROWS, *(_TIMES * len(feeds[name]) for name in shared & feeds.keys())])
+        parts = [self._part(feeds, at, min(at + most, rows), shared) for at in range(0, max(rows, 1), most)]
         joined = parts[0] if len(parts) == 1 else [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
         return dict(zip(self.outputs, joined, strict=True))
 

@@ -66,6 +66,27 @@ def test_the_graph_sees_few_shapes_and_none_is_large(
     assert 0 <= sum(seen) - max(rows, 1) < 16, "all rows, and less than a step of padding"
 
 
+@pytest.mark.parametrize(("shared", "sizes"), [(1, [256, 256, 96]), (100, [400, 208]), (300, [608])])
+def test_what_all_rows_share_is_not_worked_through_for_every_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int, sizes: list[int]
+) -> None:
+    session = Session(written(tmp_path))
+    seen: list[int] = []
+
+    class Watched:
+        def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            seen.append(len(feeds["features"]))
+            outputs: list[NDArray[Any]] = inner.run(names, {"features": feeds["features"]})
+            return outputs
+
+    inner = session._session
+    monkeypatch.setattr(session, "_session", Watched())
+    features = np.random.default_rng(4).normal(size=(600, 2)).astype(np.float32)
+    found = session.run({"features": features, "words": np.zeros((shared, 8))}, 600, frozenset({"words"}))
+    assert seen == sizes
+    np.testing.assert_array_equal(found["contributions"], features * 2)
+
+
 def test_sizes_are_close_to_each_other() -> None:
     assert [padded_size(n) for n in (0, 1, 16, 17, 256)] == [16, 16, 16, 32, 256]
 
