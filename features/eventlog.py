@@ -398,9 +398,9 @@ def read_clicks(directory: Path) -> Rows:
     return _read(directory, "clicks", ("clicks",))["clicks"]
 
 
-def read_inventory(directory: Path) -> Rows:
-    """All inventory events of an event log; raises as `read_orders`."""
-    return _read(directory, "inventory", ("inventory",))["inventory"]
+def read_inventory(directory: Path, stream: str = "inventory") -> Rows:
+    """All inventory events of an event log, as a row stream of that topic has them; raises as `read_orders`."""
+    return _read(directory, "inventory", (stream,))[stream]
 
 
 def read_catalog(directory: Path) -> pl.DataFrame:

@@ -177,7 +177,7 @@ class Shop:
 def _streams(events: Path) -> list[Rows]:
     history = read_orders(events)
     streams: list[Rows] = [history.orders, history.order_lines, history.demand, *_product_lines(history.demand)]
-    return [*streams, read_clicks(events), read_inventory(events)]
+    return [*streams, read_clicks(events), read_inventory(events), read_inventory(events, "product_stock")]
 
 
 def _product_lines(demand: Rows) -> list[Rows]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from export.datasets.hazard import HOURS_AHEAD
 from export.networks.expanded import Expanded
-from export.networks.rescaled import Rescaled, chord
+from export.networks.rescaled import NEAR, Rescaled, chord
 
 #: Hours and weekdays are told apart, not measured.
 _HOURS, _WEEKDAYS = 24, 7
@@ -70,7 +70,7 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Hazards (n, 4), 0 after closing time, and contributions (n, width)."""
         x = self.expanded(features)
         passes, reference, open_ = self.net.passes(x), self._reference(), self.open(features)
-        slope = open_ * chord(F.softplus, passes[-1], reference)
+        slope = open_ * chord(F.softplus, passes[-1], reference, torch.sigmoid, NEAR)
         parts = self.expanded.of_features(self.net.contributions(x, passes, slope))
         closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1, keepdim=True)
         parts = torch.cat([parts[:, :1] + closed, parts[:, 1:]], dim=1)

@@ -88,7 +88,7 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         x, level = self.expanded(features), self.level(features)
         passes, reference = self.net.passes(x), self._reference()
         units = self._units(passes[-1], level)[:, list(PUBLISHED)]
-        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1], reference)
+        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1], reference, _inside)
         only_median = F.one_hot(torch.tensor(0), len(LEVELS)).to(slope.dtype)
         parts = self.expanded.of_features(self.net.contributions(x, passes, slope * only_median))
         of_level = (level - self.usual)[:, None]
@@ -97,6 +97,11 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return torch.where(unknown, torch.full_like(units, torch.nan), units), torch.where(
             unknown, torch.zeros_like(parts), parts
         )
+
+
+def _inside(x: Any) -> Any:
+    """The slope of the median's limits."""
+    return ((x > _LOW) & (x < _HIGH)).to(x.dtype)
 
 
 def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float, above: float | None = None) -> Any:

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-#: Below this difference a chord is taken for the tangent.
-_NEAR = 1e-5
+#: Below this difference a chord is taken for the tangent between its ends: what is left of the difference of two values
+#: would be rounding. Of functions made of straight pieces nothing is lost before that.
+NEAR, NEAR_OF_PIECES = 1e-2, 1e-5
 
 
 class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -60,17 +61,28 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
         at_reference = self.passes(torch.zeros_like(inputs[:1]))
         for number in range(len(self.layers) - 1, 0, -1):
             slope = slope @ self.layers[number].weight
-            slope = slope * chord(torch.relu, passes[number - 1], at_reference[number - 1])
+            slope = slope * chord(torch.relu, passes[number - 1], at_reference[number - 1], positive)
         return slope @ self.layers[0].weight * inputs
 
 
-def chord(function: Any, x: Any, reference: Any) -> Any:
-    """(f(x) - f(reference)) / (x - reference), for f whose slope is between 0 and 1; 0.5 where both are one.
+def chord(function: Any, x: Any, reference: Any, tangent: Any, near: float = NEAR_OF_PIECES) -> Any:
+    """(f(x) - f(reference)) / (x - reference), for f whose slope is between 0 and 1.
 
-    >>> chord(torch.relu, torch.tensor([2.0, 3.0]), torch.tensor([-2.0, 1.0])).tolist()
-    [0.5, 1.0]
+    Args:
+        function: f.
+        x, reference: of shapes that fit.
+        tangent: the slope of f.
+        near: below this difference the tangent between both stands for the chord.
+
+    >>> chord(torch.relu, torch.tensor([2.0, 3.0, 1.0]), torch.tensor([-2.0, 1.0, 1.0]), positive).tolist()
+    [0.5, 1.0, 1.0]
     """
     change = x - reference
-    near = change.abs() < _NEAR
-    slope = (function(x) - function(reference)) / torch.where(near, torch.ones_like(change), change)
-    return torch.where(near, torch.full_like(slope, 0.5), slope.clamp(0.0, 1.0))
+    close = change.abs() < near
+    slope = (function(x) - function(reference)) / torch.where(close, torch.ones_like(change), change)
+    return torch.where(close, tangent((x + reference) / 2.0), slope.clamp(0.0, 1.0))
+
+
+def positive(x: Any) -> Any:
+    """The slope of a rectifier: 1 above 0, else 0."""
+    return (x > 0).to(x.dtype)

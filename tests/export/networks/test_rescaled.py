@@ -1,0 +1,42 @@
+"""Chords: right where the two ends are far apart, near each other, and the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from export.networks.rescaled import NEAR, Rescaled, chord, positive
+
+CHANGES = torch.tensor([0.0, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 9e-3, 1.1e-2, 0.1, 1.0])
+
+
+@pytest.mark.parametrize("reference", [-6.0, -3.0, 0.0, 2.0])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_of_a_smooth_function_it_is_what_double_precision_says(reference: float, sign: float) -> None:
+    """Where a row is as likely as the reference, one feature may speak for it and another against it all the same."""
+    at = torch.tensor(reference)
+    x = at + sign * CHANGES
+    found = chord(F.softplus, x, at, torch.sigmoid, NEAR)
+    exact, wide = torch.sigmoid(at.double()).expand(len(x)).clone(), (x.double() - at.double()).abs() > 1e-9
+    apart = x.double()[wide] - at.double()
+    exact[wide] = (F.softplus(x.double()[wide]) - F.softplus(at.double())) / apart
+    torch.testing.assert_close(found.double(), exact, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("reference", "slope"), [(0.5, 1.0), (-0.5, 0.0)])
+def test_of_a_rectifier_it_is_its_slope_on_either_side(reference: float, slope: float) -> None:
+    x = torch.tensor(reference) + torch.cat([-CHANGES[:10], CHANGES[:10]])
+    assert chord(torch.relu, x, torch.tensor(reference), positive).tolist() == [slope] * 20
+
+
+def test_contributions_add_up_for_rows_at_and_near_the_reference() -> None:
+    torch.manual_seed(1)
+    network = Rescaled((6, 16, 8, 2)).eval()
+    inputs: Any = torch.randn(400, 6) * torch.logspace(-7, 0, 400)[:, None]
+    with torch.no_grad():
+        passes, zero = network.passes(inputs), network(torch.zeros(1, 6))
+        parts = network.contributions(inputs, passes, torch.ones(400, 2))
+    torch.testing.assert_close(parts.sum(dim=1), (passes[-1] - zero).sum(dim=1), rtol=1e-4, atol=1e-6)
