@@ -73,7 +73,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         width = len(FEATURES)
         self.inputs = Standardise(width)
-        self.chances = Sequenced(Weighed(width, (80, 48), len(HORIZONS_DAYS) - 1, 0.2, _BESIDE), drop=0.3)
+        self.chances = Weighed(width, (40, 24), len(HORIZONS_DAYS) - 1, 0.2)
         self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(32, 24), members=4, drop=0.15), drop=0.3)
         self.active = Active()
         self.register_buffer("centre", torch.zeros(width))
@@ -81,10 +81,10 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.register_buffer("shift", torch.zeros(1))
         self.register_buffer("steps", torch.ones(len(HORIZONS_DAYS) - 1))
 
-    def raw(self, inputs: Any, *sequences: Any) -> tuple[Any, Any]:
+    def raw(self, inputs: Any) -> tuple[Any, Any]:
         """Uncalibrated log-odds of the longest horizon (n,), and the positive steps down to the shorter (n, 2)."""
-        terms, steps = self.chances(inputs, *sequences)
-        return terms.sum(dim=1) + self.chances.net.bias, F.softplus(steps)
+        terms, steps = self.chances(inputs)
+        return terms.sum(dim=1) + self.chances.bias, F.softplus(steps)
 
     def logits(self, longest: Any, steps: Any) -> Any:
         """Calibrated log-odds (n, 3), not decreasing from left to right."""
@@ -95,15 +95,15 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     @property
     def baseline(self) -> float:
         """Log-odds of the 30-day probability where every contribution is 0."""
-        return float((self.scale * (self.chances.net.bias + self.centre.sum()) + self.shift).detach())
+        return float((self.scale * (self.chances.bias + self.centre.sum()) + self.shift).detach())
 
     def forward(
         self, features: Any, customer: Any, item: Any, words: Any, place: Any, age_days: Any
     ) -> tuple[Any, ...]:
         """The graph: see `models.manifest.TASKS`."""
         inputs, sequences = self.inputs(features), (customer, item, words, place, age_days)
-        terms, steps = self.chances(inputs, *sequences)
-        logits = self.logits(terms.sum(dim=1) + self.chances.net.bias, F.softplus(steps))
+        terms, steps = self.chances(inputs)
+        logits = self.logits(terms.sum(dim=1) + self.chances.bias, F.softplus(steps))
         chance = torch.sigmoid(logits)
         rank = self.places(inputs, *sequences).mean(dim=0)
         return chance, self.scale * (terms - self.centre), rank, days_until(chance), torch.sigmoid(self.active(inputs))

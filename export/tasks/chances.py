@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from export.datasets.sequences import Sequences
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
 from export.tasks.base import Arrays
-from export.tasks.fed import fed, rows_of
+from export.tasks.fed import Plain, rows_of
 from features.aggregations.base import DAY_MS
 from features.vectors.reorder import FEATURES
 
@@ -28,14 +27,13 @@ class Known:
     """Rows with what was known of their labels at a time: a horizon that reaches past it weighs nothing.
 
     So the weeks before a test help with the shorter horizons, and none of their labels is from the test. What is learnt
-    from at once are the rows of some moments of customers, whose sequences are encoded once a moment.
+    from at once are the rows of some moments of customers.
 
     Args:
         arrays: as `export.datasets.reorder.build` makes them.
         rows: which, bool of shape (n,).
         until_ms: the time.
         inputs: makes network inputs of features.
-        sequences: of the arrays.
         recent: whether later rows weigh more.
     """
 
@@ -45,13 +43,14 @@ class Known:
         rows: NDArray[np.bool_],
         until_ms: int,
         inputs: Any,
-        sequences: Sequences,
         recent: bool = True,
     ) -> None:
         at = np.flatnonzero(rows)
         at = at[np.argsort(arrays["group"][at], kind="stable")]
         as_of, group = arrays["as_of_ms"][at][:, None], arrays["group"][at]
-        self.fed, self.y = fed(arrays, at, inputs, sequences), labels(arrays, at)
+        with torch.no_grad():
+            self.fed = Plain(inputs(torch.from_numpy(arrays["features"][at])))
+        self.y = labels(arrays, at)
         self._starts = np.flatnonzero(np.r_[True, np.diff(group) != 0, True])
         weight = (as_of + np.array(HORIZONS_DAYS) * DAY_MS <= until_ms) * np.array(_HORIZON_WEIGHTS)
         if recent:

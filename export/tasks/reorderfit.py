@@ -16,7 +16,7 @@ from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
 from export.tasks.chances import Known, Orders, calibrate, level
-from export.tasks.fed import fed
+from export.tasks.fed import Plain
 from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
@@ -52,7 +52,7 @@ class Fits:
     def chances(self, network: Any, until_ms: int, epochs: int, shown: Known | None = None) -> int:
         """Trains the chances on what was known at a time; gives the epochs."""
         rows = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
-        known = Known(self.arrays, rows, until_ms, network.inputs, self.sequences)
+        known = Known(self.arrays, rows, until_ms, network.inputs)
         return train(
             network.chances,
             lambda at: known.loss(network, at),
@@ -90,15 +90,15 @@ class Fits:
     def level(self, network: Any, split: Split) -> None:
         """Fits the level of the longest horizon to the newest month whose labels were known at the test's beginning."""
         rows = split.validation(self.arrays["as_of_ms"]) & self.after
-        level(network, Known(self.arrays, rows, split.test_from_ms, network.inputs, self.sequences, recent=False))
+        level(network, Known(self.arrays, rows, split.test_from_ms, network.inputs, recent=False))
 
     def centre(self, network: Any, until_ms: int) -> None:
         """Contributions are to be 0 on average over the rows of the fit."""
         fitted = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
-        rows = fed(self.arrays, fitted, network.inputs, self.sequences)
         with torch.no_grad():
+            rows = Plain(network.inputs(torch.from_numpy(self.arrays["features"][fitted])))
             sums = [network.chances(*given)[0].sum(dim=0) for _, given in rows.parts()]
-            network.centre.copy_(torch.stack(sums).sum(dim=0) / max(len(rows), 1))
+            network.centre.copy_(torch.stack(sums).sum(dim=0) / max(len(rows.inputs), 1))
 
     @property
     def after(self) -> NDArray[np.bool_]:
@@ -128,7 +128,7 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
     network = fits.fresh(split.validation_from_ms)
     arrays, as_of = fits.arrays, fits.arrays["as_of_ms"]
     rows = split.validation(as_of) & fits.after
-    shown = Known(arrays, rows, split.test_from_ms, network.inputs, fits.sequences, recent=False)
+    shown = Known(arrays, rows, split.test_from_ms, network.inputs, recent=False)
     of_chances = fits.chances(network, split.validation_from_ms, epochs, shown)
     calibrate(network, shown)
     gap = (as_of >= split.fit_until_ms) & (as_of < split.test_from_ms) & ~fits.after & arrays["wide"]

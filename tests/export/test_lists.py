@@ -76,7 +76,7 @@ def test_a_label_that_reaches_past_the_end_weighs_nothing() -> None:
         "next_days": np.full(4, 3.0),
         "as_of_ms": until - np.array([31, 20, 10, 3]) * DAY_MS,
     }
-    known = Known(arrays, np.ones(4, bool), until, lambda x: x, no_sequences())
+    known = Known(arrays, np.ones(4, bool), until, lambda x: x)
     assert (known.weight > 0).tolist() == [[True] * 3, [True, True, False], [True, False, False], [False] * 3]
 
 
@@ -91,7 +91,7 @@ def test_a_row_of_a_thinned_table_stands_for_the_others() -> None:
         "next_days": np.full(3, 3.0),
         "as_of_ms": np.zeros(3, np.int64),
     }
-    known = Known(arrays, np.ones(3, bool), 60 * DAY_MS, lambda x: x, no_sequences(), recent=False)
+    known = Known(arrays, np.ones(3, bool), 60 * DAY_MS, lambda x: x, recent=False)
     assert (known.weight[:, 2] / known.weight[2, 2]).tolist() == pytest.approx([3.0, 3.0, 1.0])
 
 
@@ -101,7 +101,7 @@ class Said:
     def __init__(self) -> None:
         self.scale, self.shift = torch.ones(1), torch.zeros(1)
 
-    def raw(self, inputs: Any, *sequences: Any) -> tuple[Any, Any]:
+    def raw(self, inputs: Any) -> tuple[Any, Any]:
         return torch.full((len(inputs),), 1.0), torch.zeros(len(inputs), 2)
 
 
@@ -115,7 +115,7 @@ def test_the_level_makes_the_mean_probability_the_rate() -> None:
         "as_of_ms": np.zeros(4, np.int64),
     }
     network = Said()
-    level(network, Known(arrays, np.ones(4, bool), 60 * DAY_MS, lambda x: x, no_sequences(), recent=False))
+    level(network, Known(arrays, np.ones(4, bool), 60 * DAY_MS, lambda x: x, recent=False))
     assert torch.sigmoid(1.0 + network.shift).item() == pytest.approx(0.25, abs=1e-5)
 
 
