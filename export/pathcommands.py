@@ -37,6 +37,7 @@ from export.options import (
     work_of,
 )
 from export.report import evaluate_released, time_of, write_report
+from export.tasks import task_of
 
 
 def _only_next_item(rule: list[str] | None) -> None:
@@ -87,7 +88,7 @@ def train(
         return
     _only_next_item(rule)
     work = work_of(model, out)
-    if not work.is_of(events, hours_events, time_of(since), seed):
+    if not work.is_of(events, hours_events, time_of(since), seed, task_of(model).columns):
         dataset(model, events, work.directory, seed, since=since, hours_events=hours_events)
     with bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)

@@ -31,10 +31,11 @@ def make_dataset(
 
     The test begins where the task says, or at a time that is given.
     """
-    arrays, split = task_of(work.model).dataset(events, hours_events, seed, test_from_ms)
+    task = task_of(work.model)
+    arrays, split = task.dataset(events, hours_events, seed, test_from_ms)
     rows = max(len(array) for array in arrays.values())
     also = None if hours_events is None else str(hours_events)
-    origin = Origin(work.model, str(events), seed, rows, split, also)
+    origin = Origin(work.model, str(events), seed, rows, split, also, task.columns)
     work.save_dataset(arrays, origin)
     forget(work.directory)
     return origin

@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What a data set was made from; `hours_events` is the log of the hours where that is another one."""
+    """What a data set was made from, and the features that it has.
+
+    `hours_events` is the log of the hours where that is another one.
+    """
 
     model: str
     events: str
@@ -27,6 +30,7 @@ class Origin(msgspec.Struct, frozen=True):
     rows: int
     split: Split
     hours_events: str | None = None
+    columns: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,15 @@ class Work:
             return {name: file[name] for name in file.files}, self.load("origin.json", "dataset", Origin)
 
     def is_of(
-        self, events: Path, hours_events: Path | None = None, test_from_ms: int | None = None, seed: int | None = None
+        self,
+        events: Path,
+        hours_events: Path | None = None,
+        test_from_ms: int | None = None,
+        seed: int | None = None,
+        columns: list[str] | None = None,
     ) -> bool:
         """Whether there is a data set here that was made from these events as they are now, with the test beginning
-        then, and by this seed; None takes any.
+        then, by this seed, and with these features; None takes any.
         """
         made = self.directory / "dataset.npz"
         if not (made.exists() and (self.directory / "origin.json").exists()):
@@ -71,6 +80,7 @@ class Work:
         origin = self.load("origin.json", "dataset", Origin)
         also = None if hours_events is None else str(hours_events)
         same = (origin.events, origin.hours_events) == (str(events), also) and seed in (None, origin.seed)
+        same = same and columns in (None, origin.columns)
         logs = [directory for directory in (events, hours_events) if directory is not None and directory.is_dir()]
         newest = max((file.stat().st_mtime for log in logs for file in log.iterdir()), default=0.0)
         return same and test_from_ms in (None, origin.split.test_from_ms) and newest <= made.stat().st_mtime

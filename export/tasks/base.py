@@ -18,6 +18,7 @@ from export.split import Split
 from export.work import Origin
 from features.ids import hash64
 from features.rows import OrderKind
+from features.vectors import contract
 from models.manifest import Fallback, Head, Metric, Popular
 
 Arrays = dict[str, NDArray[Any]]
@@ -61,6 +62,11 @@ class Task(ABC):
     def vector(self) -> str:
         """The feature vector it reads."""
         return self.task
+
+    @property
+    def columns(self) -> list[str]:
+        """The features of its data sets: one that was made with others has to be made anew."""
+        return list(contract(self.vector).features)
 
     def dataset(
         self, events: Path, hours_events: Path | None, seed: int, test_from_ms: int | None = None

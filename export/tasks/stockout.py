@@ -48,6 +48,11 @@ class Stockout(Task):
         "stock levels of the log with orders, where its inventory says so",
     )
 
+    @property
+    def columns(self) -> list[str]:
+        """Of all heads."""
+        return [*super().columns, *hour_names(), *day_names()]
+
     def dataset(
         self, events: Path, hours_events: Path | None, seed: int, test_from_ms: int | None = None
     ) -> tuple[Arrays, Split]:

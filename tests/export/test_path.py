@@ -153,6 +153,9 @@ def test_train_makes_the_data_set_it_lacks(shop: Path, tmp_path: Path, monkeypat
     assert work.is_of(shop, seed=7)
     assert not work.is_of(shop, seed=8)
     assert not work.is_of(tmp_path)
+    columns = task_of("reorder").columns
+    assert work.is_of(shop, columns=columns)
+    assert not work.is_of(shop, columns=[*columns, "moon_phase"]), "features have changed since"
     made = (tmp_path / "dataset.npz").stat().st_mtime
     os.utime(shop / "orders.parquet", (made + 1, made + 1))
     assert not work.is_of(shop), "the log has changed since"
