@@ -20,24 +20,23 @@ class Weighed(nn.Module):  # type: ignore[misc]  # torch is untyped here
         hidden: units of the two layers that make the weights.
         others: outputs beside the sum, from the second layer.
         drop: share of units of the first layer that are left out at random in training.
-        beside: width of what is not told of, but moves the weights.
     """
 
-    def __init__(self, width: int, hidden: tuple[int, int], others: int, drop: float, beside: int = 0) -> None:
+    def __init__(self, width: int, hidden: tuple[int, int], others: int, drop: float) -> None:
         super().__init__()
         self.width = width
         first, second = hidden
         self.body = nn.Sequential(
-            nn.Linear(2 * width + beside, first), nn.ReLU(), nn.Dropout(drop), nn.Linear(first, second), nn.ReLU()
+            nn.Linear(2 * width, first), nn.ReLU(), nn.Dropout(drop), nn.Linear(first, second), nn.ReLU()
         )
         self.weights = nn.Linear(second, 2 * width)
         self.other = nn.Linear(second, others)
         self.bias = nn.Parameter(torch.zeros(1))
         nn.init.normal_(self.weights.weight, std=0.02)
 
-    def forward(self, inputs: Any, *beside: Any) -> tuple[Any, Any]:
+    def forward(self, inputs: Any) -> tuple[Any, Any]:
         """Inputs to terms (n, width) and other outputs (n, others)."""
-        seen = self.body(torch.cat([inputs, *beside], dim=1))
+        seen = self.body(inputs)
         terms = self.weights(seen) * inputs
         return terms[:, : self.width] + terms[:, self.width :], self.other(seen)
 

@@ -40,26 +40,12 @@ class Lists:
         return len(self.starts) - 1
 
     def loss(self, places: Any, at: NDArray[np.int64]) -> Any:
-        """Mean cross-entropy between a list's softmax and what was bought of it, over members and lists by weight.
+        """`lambda_loss` of some lists.
 
         Args:
             places: gives each row a score of each member, (members, n).
             at: which lists.
         """
-        rows, of = rows_of(self.starts, at)
-        place = torch.from_numpy(of)
-        scores, bought = places(*self.fed.at(rows)), self.bought[rows]
-        top = torch.full((len(scores), len(at)), -torch.inf)
-        index = place.expand(len(scores), -1)
-        top = top.scatter_reduce(1, index, scores.detach(), "amax")
-        total = torch.zeros(len(scores), len(at)).scatter_add(1, index, torch.exp(scores - top.gather(1, index)))
-        share = scores - (top + torch.log(total)).gather(1, index)
-        of_list = self.weight[at]
-        weight = bought / torch.zeros(len(at)).index_add(0, place, bought)[place] * of_list[place]
-        return -(share * weight).sum() / (len(scores) * of_list.sum())
-
-    def top_loss(self, places: Any, at: NDArray[np.int64]) -> Any:
-        """`lambda_loss` of some lists; arguments as those of `loss`."""
         rows, _ = rows_of(self.starts, at)
         return lambda_loss(places(*self.fed.at(rows)), self.bought[rows], np.diff(self.starts)[at], self.weight[at])
 

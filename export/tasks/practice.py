@@ -121,4 +121,4 @@ def _fit(network: CampaignNet, rows: Rows, which: NDArray[np.bool_], recipe: Rec
         inputs: Any = network.inputs(torch.from_numpy(rows.features[at]))
     starts = np.flatnonzero(np.r_[True, np.diff(rows.list_of[at]) != 0, True])
     lists = Lists(Plain(inputs), torch.from_numpy(rows.label[at]), starts, torch.ones(len(starts) - 1))
-    train(network.places, lambda i: lists.top_loss(network.places, i), len(lists), recipe)
+    train(network.places, lambda i: lists.loss(network.places, i), len(lists), recipe)

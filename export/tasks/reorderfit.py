@@ -69,7 +69,7 @@ class Fits:
         lists = lists_of(self.arrays, drawn, network.inputs, self.sequences, until_ms)
         return train(
             network.places,
-            lambda at: lists.top_loss(network.places, at),
+            lambda at: lists.loss(network.places, at),
             len(lists),
             Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
             (lambda: -shown.ndcg(network.places)) if shown else None,
