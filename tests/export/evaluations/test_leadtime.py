@@ -29,6 +29,7 @@ def rows(seed: int = 0) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.gen
         "as_of_ms": np.zeros(ROWS, np.int64),
         "features": features,
         "horizon_days": np.full(ROWS, 7),
+        "lead_days": np.full(ROWS, 7),
         "demand": demand.astype(np.float32),
         "position": position.astype(np.float32),
         "ran_out": (demand >= np.nan_to_num(position)).astype(np.float32),

@@ -78,13 +78,13 @@ def test_a_planted_cause_is_the_reason() -> None:
     inputs, fed = net.inputs(rows), tuple(given.values())
     optimiser = torch.optim.AdamW(net.chances.parameters(), lr=3e-3, weight_decay=0.05)
     for _ in range(20):
-        longest, steps = net.raw(inputs, *fed)
+        longest, steps = net.raw(inputs)
         loss = F.binary_cross_entropy_with_logits(net.logits(longest, steps)[:, 2], y)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        net.centre.copy_(net.chances(inputs, *fed)[0].mean(dim=0))
+        net.centre.copy_(net.chances(inputs)[0].mean(dim=0))
         chance, contributions, *_ = net(rows, *fed)
     assert int(contributions.abs().mean(dim=0).argmax()) == CAUSE
     score = torch.logit(chance[:, 2].double())
