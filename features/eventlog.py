@@ -318,32 +318,31 @@ def _inventory(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) 
 
 
 def _region_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
-    held, n = chunk.columns, len(chunk)
-    quantity = numbers(held["quantity"], 0.0, np.float64)
-    columns = _typed(
-        "region_stock",
-        kind=kinds,
-        event_time_ms=times,
-        quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
-        shop=ids_of(held["location"]),
-    )
+    held = chunk.columns
     coded = pc.dictionary_encode(held["location"])
     regions = pa.array([region_of(location) for location in coded.dictionary.to_pylist()], pa.string())
     items = pc.binary_join_element_wise(pc.take(regions, coded.indices), held["sku"], ":")
-    return LogRows(items, np.arange(n), np.arange(n), columns)
+    return _at_locations("region_stock", "shop", items, chunk, kinds, times)
 
 
 def _product_stock(chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]) -> LogRows:
+    return _at_locations("product_stock", "place", chunk.columns["sku"], chunk, kinds, times)
+
+
+def _at_locations(
+    stream: str, where: str, entities: Any, chunk: Chunk, kinds: NDArray[np.int8], times: NDArray[np.int64]
+) -> LogRows:
+    """Inventory events as an entity sees them that is at several locations; the column `where` tells at which."""
     held, n = chunk.columns, len(chunk)
     quantity = numbers(held["quantity"], 0.0, np.float64)
     columns = _typed(
-        "product_stock",
+        stream,
         kind=kinds,
         event_time_ms=times,
         quantity=fixed(_within(chunk, "quantity", quantity, -MAX_QUANTITY, MAX_QUANTITY)),
-        place=ids_of(held["location"]),
+        **{where: ids_of(held["location"])},
     )
-    return LogRows(held["sku"], np.arange(n), np.arange(n), columns)
+    return LogRows(entities, np.arange(n), np.arange(n), columns)
 
 
 _BUILDERS: dict[str, Callable[[Chunk, NDArray[np.int8], NDArray[np.int64]], LogRows]] = {

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
 from export.tasks.base import Arrays
 from export.tasks.fed import Plain, rows_of
+from export.tasks.level import shift_of
 from features.aggregations.base import DAY_MS
 from features.vectors.reorder import FEATURES
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 #: A row that is so many days older weighs half: rates rise and fall with the season.
 HALF_LIFE_DAYS = 60.0
-#: The level is looked for within so much, in log-odds, by halving.
-_FURTHEST, _HALVINGS = 4.0, 40
 _PRODUCTS = list(FEATURES).index("repertoire_products")
 
 
@@ -143,13 +142,9 @@ def level(network: Any, known: Known) -> None:
     rates move with the season, and the later one knows newer ones.
     """
     longest, _ = raw(network, known)
-    y, weight = known.y[:, -1].double(), known.weight[:, -1].double()
-    low, high = -_FURTHEST, _FURTHEST
-    for _ in range(_HALVINGS):
-        shift = (low + high) / 2
-        said = torch.sigmoid(network.scale.double() * longest.double() + shift)
-        low, high = (shift, high) if (weight * said).sum() < (weight * y).sum() else (low, shift)
-    network.shift.fill_(shift)
+    network.shift.fill_(
+        shift_of((network.scale * longest).numpy(), known.y[:, -1].numpy(), known.weight[:, -1].numpy())
+    )
 
 
 class Orders:

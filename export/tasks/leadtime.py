@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import optimize, special  # type: ignore[import-untyped]  # ships no types
+from scipy import special  # type: ignore[import-untyped]  # ships no types
 
 from export.datasets.stockout import Arrays
 from export.fit import Recipe, seeded, train
@@ -15,6 +14,7 @@ from export.networks.quantiles import LEVELS
 from export.networks.stockout import StockoutNet
 from export.split import Split
 from export.tasks.base import Tell
+from export.tasks.level import shift_of
 
 _CHUNK = 65_536
 #: The risk is fitted to rows whose horizon is so near to the catalog's lead time, if each outcome has so many.
@@ -103,19 +103,10 @@ def calibrate(net: StockoutNet, arrays: Arrays, split: Split) -> float:
     names = ("features", "horizon_days", "position")
     asked = [torch.from_numpy(arrays[name][at].astype(np.float32)) for name in names]
     with torch.no_grad():
-        shift = shift_of(net(*asked, torch.ones(1))[0].numpy().astype(np.float64), above)
+        risk = net(*asked, torch.ones(1))[0].numpy().astype(np.float64)
+        shift = shift_of(special.logit(np.clip(risk, 1e-6, 1 - 1e-6)), above)
         net.shift.fill_(shift)
     return shift
-
-
-def shift_of(risk: NDArray[np.float64], happened: NDArray[np.bool_]) -> float:
-    """What is to be added to the log-odds of probabilities that their mean is what happened.
-
-    >>> round(shift_of(np.full(10, 0.5), np.arange(10) < 2), 3)  # the log-odds of 0.2
-    -1.386
-    """
-    odds = special.logit(np.clip(risk, 1e-6, 1 - 1e-6))
-    return float(optimize.brentq(lambda shift: special.expit(odds + shift).mean() - happened.mean(), -20.0, 20.0))
 
 
 def _loss(net: StockoutNet, x: Any, horizon: Any, demand: Any) -> Any:

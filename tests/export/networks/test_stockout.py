@@ -13,7 +13,8 @@ from export.datasets.stockout import nothing
 from export.networks.quantiles import LEVELS, shifted_levels
 from export.networks.stockout import StockoutNet
 from export.split import Split
-from export.tasks.leadtime import calibrate, shift_of
+from export.tasks.leadtime import calibrate
+from export.tasks.level import shift_of
 from features.aggregations.base import DAY_MS
 from features.vectors.stockout import FEATURES
 
@@ -63,10 +64,17 @@ def test_no_shift_changes_nothing_and_a_shift_is_one_of_log_odds() -> None:
 
 def test_the_shift_makes_the_mean_risk_what_happened() -> None:
     risk = np.random.default_rng(0).uniform(0.01, 0.6, 5000)
-    shift = shift_of(risk, np.arange(5000) < 500)
-    odds = np.log(risk / (1 - risk)) + shift
-    assert (1 / (1 + np.exp(-odds))).mean() == pytest.approx(0.1, abs=1e-6)
+    odds = np.log(risk / (1 - risk))
+    shift = shift_of(odds, np.arange(5000) < 500)
+    assert (1 / (1 + np.exp(-odds - shift))).mean() == pytest.approx(0.1, abs=1e-6)
     assert shift < 0
+
+
+def test_a_shift_is_there_where_nothing_happened_everything_did_or_there_is_nothing() -> None:
+    odds = np.array([-30.0, 0.0, 30.0])
+    assert -np.inf < shift_of(odds, np.zeros(3)) < -20
+    assert 20 < shift_of(odds, np.ones(3)) < np.inf
+    assert shift_of(np.empty(0), np.empty(0)) == shift_of(odds, np.ones(3), np.zeros(3)) == 0.0
 
 
 def test_positions_of_the_log_teach_risk_and_lost_sales_and_nothing_else() -> None:
