@@ -46,21 +46,27 @@ def test_shared_inputs_are_not_padded(tmp_path: Path) -> None:
     assert found["scaled"].tolist() == [[7, 7]] * 3
 
 
+def watched(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows the graph is asked at once, call by call; it is given the features alone."""
+    seen: list[int] = []
+    inner = session._session
+
+    class Watched:
+        def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            seen.append(len(feeds["features"]))
+            outputs: list[NDArray[Any]] = inner.run(names, {"features": feeds["features"]})
+            return outputs
+
+    monkeypatch.setattr(session, "_session", Watched())
+    return seen
+
+
 @pytest.mark.parametrize("rows", [0, 1, 17, 256, 257, 600])
 def test_the_graph_sees_few_shapes_and_none_is_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     session = Session(written(tmp_path))
-    seen: list[int] = []
-
-    class Watched:
-        def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-            seen.append(len(feeds["features"]))
-            outputs: list[NDArray[Any]] = inner.run(names, feeds)
-            return outputs
-
-    inner = session._session
-    monkeypatch.setattr(session, "_session", Watched())
+    seen = watched(session, monkeypatch)
     session.run({"features": np.ones((rows, 2), np.float32)}, rows)
     assert all(size % 16 == 0 and size <= 256 for size in seen)
     assert 0 <= sum(seen) - max(rows, 1) < 16, "all rows, and less than a step of padding"
@@ -71,16 +77,7 @@ def test_what_all_rows_share_is_not_worked_through_for_every_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int, sizes: list[int]
 ) -> None:
     session = Session(written(tmp_path))
-    seen: list[int] = []
-
-    class Watched:
-        def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-            seen.append(len(feeds["features"]))
-            outputs: list[NDArray[Any]] = inner.run(names, {"features": feeds["features"]})
-            return outputs
-
-    inner = session._session
-    monkeypatch.setattr(session, "_session", Watched())
+    seen = watched(session, monkeypatch)
     features = np.random.default_rng(4).normal(size=(600, 2)).astype(np.float32)
     found = session.run({"features": features, "words": np.zeros((shared, 8))}, 600, frozenset({"words"}))
     assert seen == sizes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.discovery import discover
-from features.store import MemoryStore, StoreUnavailable
+from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
 from features.vectors import contract
 from features.view import View
 from models.manifest import Fallback, Manifest, Parity, Popular, Training
@@ -242,6 +242,17 @@ class Published:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+
+class Unreliable(MemoryStore):
+    """Can be away."""
+
+    away = False
+
+    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return super().load_all(wanted, guards)
 
 
 class RecordingSink:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from features.ids import IdCache, hash64
-from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
+from features.store import MemoryStore
 from features.vectors import contract, joined, regional, reorder
 from stream.events import SourceOffset
 from stream.joins import JOINED_VERSION, Joins
@@ -25,6 +24,7 @@ from tests.stream.build import (
     Engine,
     Message,
     RecordingSink,
+    Unreliable,
     fake_model,
     fed,
     line,
@@ -45,17 +45,6 @@ ORDERS = [
     order("1", [line("A")], T0 + DAY_MS + 5, event_id="o2"),
     order("1", [line("A"), line("C")], TODAY, event_id="o3"),
 ]
-
-
-class Unreliable(MemoryStore):
-    """Can be away."""
-
-    away = False
-
-    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
-        if self.away:
-            raise StoreUnavailable("away")
-        return super().load_all(wanted, guards)
 
 
 def messages() -> list[Message]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
+from features.store import MemoryStore
 from stream.events import NextBestOffers, Offer, SourceOffset
 from stream.joins import Joins
 from stream.scorers import NextBestOfferScorer, Touched
@@ -20,6 +20,7 @@ from tests.stream.build import (
     Engine,
     Message,
     RecordingSink,
+    Unreliable,
     fake_model,
     message,
     metric,
@@ -38,17 +39,6 @@ TOLD = [
     stock("units_sold", "B", T0, "v", quantity=3, period_ms=3_600_000, event_id="i5"),
 ]
 NOW = np.array([T0 + DAY_MS])
-
-
-class Unreliable(MemoryStore):
-    """Can be away."""
-
-    away = False
-
-    def load_all(self, wanted: Sequence[Wanted], guards: Sequence[Guard] = ()) -> list[list[bytes | None]]:
-        if self.away:
-            raise StoreUnavailable("away")
-        return super().load_all(wanted, guards)
 
 
 def inventory(told: Sequence[dict[str, Any]], first: int = 0) -> list[Message]:
