@@ -18,7 +18,7 @@ BUDGETS = [
     ("customer", "C000017850", 2048),
     ("item", "warehouse:85123A", 1024),
     ("item", "warehouse-leeds-2:85123A-XL-RED", 1024),
-    ("product", "85123A-XL-RED#11", 1024),
+    ("product", "85123A-XL-RED#11", 1024 + 256),  # two views: what is ordered of it, and where it is left
     ("region", "yorkshire:85123A-XL-RED#11", 2560),
 ]
 
