@@ -16,7 +16,7 @@ from tests.faults.outcome import Outcome, Seen
 from tests.faults.poison import Wire
 from tests.support import differing
 
-Kind = Literal["lost", "duplicated", "state", "score", "alert", "dead letter", "input", "hang", "crash"]
+Kind = Literal["lost", "duplicated", "state", "score", "alert", "dead letter", "input", "hang", "crash", "broker"]
 Partition = tuple[str, int]
 _SCORES = ("reorder-scores", "next-best-offers", "stockout-scores")
 #: Where a record lies depends on the run; what it says does not.

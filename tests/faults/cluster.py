@@ -26,10 +26,12 @@ _LEVELS = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
 PROPERTIES = {
     # Longer than a broker takes to start. A coordinator that ends a transaction before it knows the leaders takes their
     # partitions for deleted and leaves them without a marker (seen with 4.4.0 and one broker; Kafka's own is 10 s).
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "5000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "10000",
     "group.consumer.session.timeout.ms": "2000",
     "group.consumer.heartbeat.interval.ms": "300",
-    "broker.session.timeout.ms": "2000",
+    # Longer than a busy machine stands still: a broker alone that stood for 5 s shut itself out, with 2 s here, and all
+    # partitions were without a leader. Kafka's own is 9 s.
+    "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "400",
     "message.max.bytes": str(MAX_RECORD_BYTES),
     "replica.lag.time.max.ms": "3000",

@@ -23,6 +23,8 @@ from tests.faults.traffic import produce_all
 
 #: How much is kept of a broker's log.
 _LOG_BYTES = 2_000_000
+#: What a broker says that leaves a transaction without its markers (docs/reliability.md, "One broker alone").
+_UNMARKED = b"Couldn't find leader endpoint"
 
 
 @dataclass
@@ -81,6 +83,7 @@ def carry_out(
     result.seconds = time.monotonic() - begun
     if result.problems:
         _keep_broker_logs(cluster, directory)
+        result.problems += _broken_promises(cluster, plan, directory)
     (directory / "problems.txt").write_text("\n".join(f"{p.kind}: {p.what}" for p in result.problems))
     return result
 
@@ -91,6 +94,19 @@ def _keep_broker_logs(cluster: LocalKafka, directory: Path) -> None:
         with contextlib.suppress(OSError), cluster.log(number).open("rb") as log:
             log.seek(max(log.seek(0, os.SEEK_END) - _LOG_BYTES, 0))
             (directory / f"broker-{number}.log").write_bytes(log.read())
+
+
+def _broken_promises(cluster: LocalKafka, plan: Plan, directory: Path) -> list[Problem]:
+    """What a failed run owes to Kafka: it fails all the same, and says so."""
+    ours = f"for {plan.name}-".encode()
+    said = [
+        line.decode(errors="replace")
+        for number in cluster.numbers
+        if (log := directory / f"broker-{number}.log").exists()
+        for line in log.read_bytes().splitlines()
+        if _UNMARKED in line and ours in line
+    ]
+    return [Problem("broker", f"left a transaction without its markers: {said[0]}", len(said))] if said else []
 
 
 def _play(scene: Scene, result: Result) -> None:
