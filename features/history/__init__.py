@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from features.eventlog import TOPIC_OF
 from features.history.answer import answer, answer_type, first_of_its_id
 from features.history.asked import ROW_BYTES, Asked, By, HistoryError, Progress, Told, quiet
 from features.history.gather import Gathered, gather
 from features.history.output import Answers, check_names, write
 from features.history.spine import Spine, read_spine
 from features.logfile import CHUNK_BYTES, estimated_rows, topic_file
+from features.logrows import TOPIC_OF
 from features.view import REPARTITIONED, View
 
 __all__ = ["Asked", "By", "HistoryError", "Progress", "Told", "history"]

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.eventlog import TOPIC_OF, LogRows, coded_ids, numbers, rows_of_chunk
 from features.history.asked import Asked, By, Progress
+from features.logcolumns import coded_ids, numbers
 from features.logfile import Chunk, EventLogError, chunks, first_null
+from features.logrows import TOPIC_OF, LogRows, rows_of_chunk
 from features.pointintime import grouped
 from features.rows import STREAMS
 

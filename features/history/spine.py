@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.eventlog import ids_of, numbers
 from features.history.asked import HistoryError
+from features.logcolumns import ids_of, numbers
 from features.logfile import first_null, flat, is_text
 
 #: Names of the column that says who, by entity.

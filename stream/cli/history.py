@@ -49,10 +49,10 @@ def history(
 
         tidecast features history kafka --view item_stock --as-of spine.csv --out rows.parquet --by arrival
     """
-    from features.eventlog import TOPIC_OF
     from features.history import Asked, By, HistoryError
     from features.history import history as run
     from features.logfile import EventLogError
+    from features.logrows import TOPIC_OF
 
     views = _views(view)
     asked = Asked(views, By(by), include_equal, sequences, memory_rows)

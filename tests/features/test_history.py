@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from features.aggregations.base import DAY_MS, HOUR_MS
 from features.discovery import discover
-from features.eventlog import TOPIC_OF
 from features.history import Asked, By, HistoryError, Told, history
 from features.logfile import EventLogError
+from features.logrows import TOPIC_OF
 from features.rows import ALL, STREAMS, Rows, rows_of
 from features.view import REPARTITIONED, View
 from stream.cli.history import history as command
@@ -54,7 +54,7 @@ every_view = pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in V
 @pytest.fixture(autouse=True)
 def _events_may_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up streams with pauses around a time to live reach into the future; one test asks about that."""
-    monkeypatch.setattr("features.eventlog._MAX_SKEW_MS", 10**12)
+    monkeypatch.setattr("features.logrows._MAX_SKEW_MS", 10**12)
 
 
 def _order(random: Random, base: dict[str, Any]) -> Any:
@@ -390,7 +390,7 @@ def test_the_command_says_what_to_put_right(
 def test_what_the_live_worker_would_refuse_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setattr("features.eventlog._MAX_SKEW_MS", 300_000)
+    monkeypatch.setattr("features.logrows._MAX_SKEW_MS", 300_000)
     line = {"sku": "A", "quantity": 1.0, "unit_price": 2.0, "discount": 0.0}
     order = {"type": "order_placed", "event_time_ms": 10**12, "order_id": "1", "location": "w", "customer_id": "c"}
     of_line = {name: value for name, value in change.items() if name in line}
