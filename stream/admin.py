@@ -12,9 +12,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.errors import UsageError
+from stream.kafkaclient import client_config
 from stream.settings import KafkaSettings
 from stream.sink import MAX_RECORD_BYTES
-from stream.source import client_config
 from stream.topology import CONSUMED, DEAD_LETTERS, TOPICS, Topic, partitions_of
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from confluent_kafka.admin import OffsetSpec
 
 from stream.admin import connect
 from stream.errors import UsageError
+from stream.kafkaclient import client_config
 from stream.settings import KafkaSettings
-from stream.source import Partition, client_config
+from stream.source import Partition
 
 _WAIT_S = 15.0
 _READ_S = 10.0

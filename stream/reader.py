@@ -9,8 +9,9 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream.errors import UsageError
+from stream.kafkaclient import SourceFailed, client_config, judge
 from stream.settings import KafkaSettings
-from stream.source import Partition, SourceFailed, client_config, judge
+from stream.source import Partition
 
 #: What passes: what Apache Kafka answers of a topic that was made a moment ago.
 _SETTLING = (

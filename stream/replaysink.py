@@ -16,9 +16,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from stream.deadletters import Letter, Place, chunks, mark_headers, sent_headers
 from stream.errors import UsageError
+from stream.kafkaclient import client_config
 from stream.settings import KafkaSettings
 from stream.sink import MAX_RECORD_BYTES, Headers
-from stream.source import client_config
 from stream.topology import DEAD_LETTERS
 
 TRANSACTIONAL_ID = "tidecast-dead-letters-replay"

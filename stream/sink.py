@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream import failpoints
+from stream.kafkaclient import client_config
 from stream.settings import KafkaSettings
-from stream.source import client_config
 
 Headers = Sequence[tuple[str, bytes]]
 

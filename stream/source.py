@@ -16,57 +16,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from stream.chores import Chore
 from stream.decode import RecordLike
 from stream.errors import UsageError
+from stream.kafkaclient import SourceFailed, consumer_config, judge
 from stream.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
-#: What does not pass by itself. A fatal error of a consumer comes once, as a message, and is not marked as fatal.
-_REFUSED = (
-    KafkaError._FATAL,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError._AUTHENTICATION,
-)
 _SEEK_S = 15.0
 _RESUME_EVERY_S = 1.0
-
-
-def _told(error: Any) -> None:
-    """Passing troubles of single connections are for --verbose; no broker at all, or refused credentials, are not."""
-    grave = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL)
-    log.log(logging.WARNING if error.code() in grave or error.fatal() else logging.INFO, "broker: %s", error.str())
-
-
-def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """librdkafka properties that every client of ours has."""
-    return {
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "log_level": 2,
-        "error_cb": _told,
-        **kafka.extra,
-    }
-
-
-def judge(error: Any) -> None:
-    """Lets pass what passes by itself.
-
-    Raises:
-        UsageError: a topic is gone.
-        SourceFailed: another error that does not pass.
-    """
-    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise UsageError(f"a topic is gone: {error.str()}; make it again with `tidecast topics create`")
-    if error.fatal() or error.code() in _REFUSED:
-        raise SourceFailed(error.str())
-    log.warning("broker: %s", error.str())
-
-
-class SourceFailed(Exception):
-    """The broker will not serve this client any more, or did not tell what it was asked; start the worker again."""
 
 
 class CommitRefused(Exception):
@@ -102,7 +60,7 @@ class Source:
         on_lost: Callable[[list[Partition]], None],
     ) -> None:
         self._incremental = kafka.group_protocol == "consumer"
-        self._consumer = Consumer(_config(kafka))
+        self._consumer = Consumer(consumer_config(kafka))
         self._assign = self._consumer.incremental_assign if self._incremental else self._consumer.assign
         self._handlers = (on_assigned, on_revoked, on_lost)
         self._failure: BaseException | None = None
@@ -328,29 +286,3 @@ class Source:
         # interpreter while it is asked.
         self._closing = True
         self._consumer.close()
-
-
-def _config(kafka: KafkaSettings) -> dict[str, Any]:
-    config = {
-        **client_config(kafka),
-        "group.id": kafka.group_id,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        # An offset that the broker does not have is looked into: it may be of a topic that was made anew.
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        # Also of committed offsets: those of a transaction that has not ended are waited for.
-        "isolation.level": "read_committed",
-        "fetch.wait.max.ms": kafka.fetch_wait_max_ms,
-        "queued.max.messages.kbytes": 65_536,
-        "group.protocol": kafka.group_protocol,
-    }
-    if kafka.group_protocol == "consumer":  # the broker knows the time-outs of its groups
-        config["group.remote.assignor"] = "range"
-    else:
-        config["partition.assignment.strategy"] = "range"
-        config["session.timeout.ms"] = kafka.session_timeout_ms
-        config["heartbeat.interval.ms"] = max(100, min(1_000, kafka.session_timeout_ms // 6))
-    if kafka.group_instance_id:
-        config["group.instance.id"] = kafka.group_instance_id
-    return config

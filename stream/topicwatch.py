@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient
 
 from features.store import StoreUnavailable
 from stream.errors import UsageError
+from stream.kafkaclient import client_config
 from stream.settings import KafkaSettings
-from stream.source import client_config
 
 Pin = Callable[[Mapping[str, str]], Mapping[str, str]]
 

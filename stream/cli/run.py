@@ -46,10 +46,10 @@ def run(
     from features.store import StoreUnavailable
     from features.store.redis import RedisStore, without_password
     from stream.admin import check_topics, connect
+    from stream.kafkaclient import SourceFailed
     from stream.metrics import Metrics
     from stream.score import load_models
     from stream.sink import SinkFailed
-    from stream.source import SourceFailed
     from stream.tenure import Superseded
     from stream.worker import Worker
 

@@ -15,10 +15,11 @@ from stream import source as module
 from stream.admin import connect
 from stream.embedded import free_port
 from stream.errors import UsageError
+from stream.kafkaclient import SourceFailed
 from stream.reader import TopicReader
 from stream.settings import KafkaSettings
 from stream.sink import Sink, SinkFailed, TransactionalSink, TransactionFailed
-from stream.source import Begin, CommitRefused, Partition, Source, SourceFailed
+from stream.source import Begin, CommitRefused, Partition, Source
 
 DEADLINE_S = 30.0
 
