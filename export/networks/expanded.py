@@ -22,6 +22,7 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """
 
     back: Any
+    flags: Any
 
     def __init__(self, width: int, flagged: Sequence[int] | None, kinds: Sequence[int]) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.width, self.kinds = width, tuple(kinds)
         self.size = width + len(flags) + sum(kinds)
         self.inputs = Standardise(width)
-        self.kept = [*range(width), *(width + at for at in flags)]
+        self.register_buffer("flags", torch.tensor(flags), persistent=False)
         origin = flags + [at for at, many in enumerate(kinds) for _ in range(many)]
         self.register_buffer("back", nn.functional.one_hot(torch.tensor(origin), width).float(), persistent=False)
 
@@ -39,12 +40,17 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, features: Any) -> Any:
         """What the layers see."""
-        values = self.inputs(features)
-        if len(self.kept) < 2 * self.width:
-            values = values[:, self.kept]
+        values, unknown = self.inputs.parts(features)
+        if len(self.flags) < self.width:
+            unknown = torch.index_select(unknown, 1, self.flags)
         told = [features[:, at : at + 1] == torch.arange(many) for at, many in enumerate(self.kinds)]
-        return torch.cat([values, *(each.to(features.dtype) for each in told)], dim=1)
+        return torch.cat([values, unknown, *(each.to(features.dtype) for each in told)], dim=1)
 
     def of_features(self, parts: Any) -> Any:
         """Contributions of what the layers see, (n, size), each given to the feature that it was made of."""
         return parts[:, : self.width] + parts[:, self.width :] @ self.back
+
+
+def unknown_rows(features: Any) -> Any:
+    """1 where nothing is known of a row, else 0, (n, 1)."""
+    return torch.isnan(features).to(features.dtype).amin(dim=1, keepdim=True)

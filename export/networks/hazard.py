@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.datasets.hazard import HOURS_AHEAD
-from export.networks.expanded import Expanded
+from export.networks.expanded import Expanded, unknown_rows
 from export.networks.rescaled import NEAR, Rescaled, chord
 
 #: Hours and weekdays are told apart, not measured.
@@ -74,11 +74,9 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         parts = self.expanded.of_features(self.net.contributions(x, passes, slope))
         closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1, keepdim=True)
         parts = torch.cat([parts[:, :1] + closed, parts[:, 1:]], dim=1)
-        unknown = torch.isnan(features).all(dim=1, keepdim=True)
+        blank = unknown_rows(features)
         hazards = torch.sigmoid(passes[-1]) * open_
-        return torch.where(unknown, torch.full_like(hazards, torch.nan), hazards), torch.where(
-            unknown, torch.zeros_like(parts), parts
-        )
+        return torch.where(blank > 0, torch.nan, hazards), parts * (1.0 - blank)
 
 
 def likelihood(logits: Any, out: Any, open_: Any, told: Any = None) -> Any:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from export.networks.expanded import Expanded
+from export.networks.expanded import Expanded, unknown_rows
 from export.networks.rescaled import Rescaled, chord
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
@@ -93,10 +93,8 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         parts = self.expanded.of_features(self.net.contributions(x, passes, slope * only_median))
         of_level = (level - self.usual)[:, None]
         parts = torch.cat([parts[:, :1], parts[:, 1:2] + of_level, parts[:, 2:]], dim=1)
-        unknown = torch.isnan(features).all(dim=1, keepdim=True)
-        return torch.where(unknown, torch.full_like(units, torch.nan), units), torch.where(
-            unknown, torch.zeros_like(parts), parts
-        )
+        blank = unknown_rows(features)
+        return torch.where(blank > 0, torch.nan, units), parts * (1.0 - blank)
 
 
 def _inside(x: Any) -> Any:

@@ -51,7 +51,10 @@ class Standardise(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, features: Any) -> Any:
         """Raw features (…, width) to inputs (…, 2 · width)."""
+        return torch.cat(self.parts(features), dim=-1)
+
+    def parts(self, features: Any) -> tuple[Any, Any]:
+        """Values and indicators of NaN, (…, width) each."""
         unknown = torch.isnan(features)
         z = ((signed_log(features) - self.mean) * self.scale).clamp(-_CLIP, _CLIP)
-        z = torch.where(unknown, torch.zeros_like(z), z)
-        return torch.cat([z, unknown.to(z.dtype)], dim=-1)
+        return torch.where(unknown, torch.zeros_like(z), z), unknown.to(z.dtype)

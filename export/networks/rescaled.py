@@ -20,6 +20,8 @@ from torch import nn
 #: Below this difference a chord is taken for the tangent between its ends: what is left of the difference of two values
 #: would be rounding. Of functions made of straight pieces nothing is lost before that.
 NEAR, NEAR_OF_PIECES = 1e-2, 1e-5
+#: So that a reference of 0 is nothing to divide by.
+_TINY = 1e-7
 
 
 class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -58,10 +60,10 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
         Returns:
             (n, widths[0]); sums to `(slope * (outputs - reference outputs)).sum(1)`.
         """
-        at_reference = self.passes(torch.zeros_like(inputs[:1]))
+        at_reference = self.passes(torch.zeros(1, self.layers[0].in_features))
         for number in range(len(self.layers) - 1, 0, -1):
             slope = slope @ self.layers[number].weight
-            slope = slope * chord(torch.relu, passes[number - 1], at_reference[number - 1], positive)
+            slope = slope * rectified(passes[number - 1], at_reference[number - 1])
         return slope @ self.layers[0].weight * inputs
 
 
@@ -74,7 +76,7 @@ def chord(function: Any, x: Any, reference: Any, tangent: Any, near: float = NEA
         tangent: the slope of f.
         near: below this difference the tangent between both stands for the chord.
 
-    >>> chord(torch.relu, torch.tensor([2.0, 3.0, 1.0]), torch.tensor([-2.0, 1.0, 1.0]), positive).tolist()
+    >>> chord(torch.relu, torch.tensor([2.0, 3.0, 1.0]), torch.tensor([-2.0, 1.0, 1.0]), torch.sign).tolist()
     [0.5, 1.0, 1.0]
     """
     change = x - reference
@@ -83,6 +85,16 @@ def chord(function: Any, x: Any, reference: Any, tangent: Any, near: float = NEA
     return torch.where(close, tangent((x + reference) / 2.0), slope.clamp(0.0, 1.0))
 
 
-def positive(x: Any) -> Any:
-    """The slope of a rectifier: 1 above 0, else 0."""
-    return (x > 0).to(x.dtype)
+def rectified(x: Any, reference: Any) -> Any:
+    """The chord of a rectifier, in few passes over x: it hangs on how far x is on the other side of 0 alone.
+
+    Args:
+        x: (n, width).
+        reference: (1, width), the same for all rows: what hangs on it alone costs nothing.
+
+    >>> rectified(torch.tensor([[2.0, 3.0, -1.0]]), torch.tensor([[-2.0, 1.0, 1.0]])).numpy().round(4).tolist()
+    [[0.5, 1.0, 0.5]]
+    """
+    above = reference > 0
+    side, size = torch.where(above, -1.0, 1.0), reference.abs() + _TINY
+    return torch.where(above, 0.0, 1.0) - side * size / (torch.relu(side * x) + size)

@@ -58,4 +58,4 @@ class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return (*first, *others)
 
     def _if_trained(self, head: int, told: Any) -> Any:
-        return torch.where(self.trained[head] > 0, told, torch.full_like(told, torch.nan))
+        return told + torch.where(self.trained[head] > 0, 0.0, torch.nan)

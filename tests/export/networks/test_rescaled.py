@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from export.networks.rescaled import NEAR, Rescaled, chord, positive
+from export.networks.rescaled import NEAR, Rescaled, chord, rectified
 
 CHANGES = torch.tensor([0.0, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 9e-3, 1.1e-2, 0.1, 1.0])
 
@@ -26,10 +26,19 @@ def test_of_a_smooth_function_it_is_what_double_precision_says(reference: float,
     torch.testing.assert_close(found.double(), exact, rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("reference", "slope"), [(0.5, 1.0), (-0.5, 0.0)])
-def test_of_a_rectifier_it_is_its_slope_on_either_side(reference: float, slope: float) -> None:
-    x = torch.tensor(reference) + torch.cat([-CHANGES[:10], CHANGES[:10]])
-    assert chord(torch.relu, x, torch.tensor(reference), positive).tolist() == [slope] * 20
+@pytest.mark.parametrize(("reference", "slope"), [(0.5, 1.0), (-0.5, 0.0), (0.0, 0.0)])
+def test_of_a_rectifier_near_its_reference_it_is_the_slope_there(reference: float, slope: float) -> None:
+    x = torch.tensor(reference) - CHANGES[:10]
+    assert rectified(x, torch.tensor([reference])).tolist() == [slope] * 10
+
+
+@pytest.mark.parametrize("reference", [-3.0, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 3.0])
+def test_of_a_rectifier_it_moves_as_much_as_the_rectifier(reference: float) -> None:
+    x = torch.cat([-CHANGES, CHANGES, torch.tensor([-50.0, 50.0])])
+    slope = rectified(x, torch.tensor([reference])).double()
+    moved = torch.relu(x.double()) - max(reference, 0.0)
+    torch.testing.assert_close(slope * (x.double() - reference), moved, rtol=1e-5, atol=3e-7)
+    assert ((slope >= 0) & (slope <= 1)).all()
 
 
 def test_contributions_add_up_for_rows_at_and_near_the_reference() -> None:
