@@ -30,7 +30,7 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.width, self.kinds = width, tuple(kinds)
         self.size = width + len(flags) + sum(kinds)
         self.inputs = Standardise(width)
-        self.register_buffer("flags", torch.tensor(flags), persistent=False)
+        self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64), persistent=False)
         origin = flags + [at for at, many in enumerate(kinds) for _ in range(many)]
         self.register_buffer("back", nn.functional.one_hot(torch.tensor(origin), width).float(), persistent=False)
 
