@@ -50,7 +50,8 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.net = Rescaled((self.expanded.size, *hidden, len(LEVELS)))
         self.register_buffer("usual", torch.zeros(1))
         with torch.no_grad():
-            self.net.layers[-1].bias[1:] = _NARROW
+            self.net.layers[-1].bias.fill_(_NARROW)
+            self.net.layers[-1].bias[0] = 0.0  # the median begins at the level
 
     def learn(self, features: NDArray[Any]) -> None:
         """Takes mean and deviation of the features from training rows."""

@@ -21,6 +21,7 @@ from export.datasets.hourly import has_hours, read_hourly
 from export.datasets.periods import periods_of
 from export.evaluations.hourheads import Bench, Plan
 from export.evaluations.leadtime import Told, leadtime_metrics
+from export.fit import seeded
 from export.history import Log, read_log
 from export.networks.stockheads import StockoutHeads
 from export.split import Split, split_of
@@ -90,6 +91,7 @@ class Stockout(Task):
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
         """Trains the heads that there are rows for."""
+        seeded(seed)
         network = StockoutHeads()
         figures: dict[str, float] = {}
         if len(arrays["as_of_ms"]):
