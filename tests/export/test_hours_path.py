@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from export import steps
 from export.datasets.hourly import has_hours, read_hourly
@@ -71,6 +72,15 @@ def test_a_log_of_hours_teaches_hazards_and_leaves_the_position_unknown(alone: W
     assert [head.input for head in task.heads(network, arrays, origin)] == ["hours", "days"]
     with pytest.raises(UsageError, match="has no orders"):
         steps.release_model(alone, Path(origin.events), "", "", "1.0", alone.directory)
+
+
+def test_the_same_seed_gives_the_same_model(alone: Work) -> None:
+    """Whatever the process has drawn before."""
+    arrays, origin = alone.dataset()
+    first = alone.network(task_of("stockout").network()).state_dict()
+    torch.manual_seed(99)
+    again, _ = task_of("stockout").train(arrays, origin.split, 1, origin.seed, lambda text, share: None)
+    assert [name for name, weights in again.state_dict().items() if not torch.equal(weights, first[name])] == []
 
 
 def test_two_logs_make_one_model_that_is_released(hours: Path, tmp_path: Path) -> None:
