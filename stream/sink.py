@@ -95,18 +95,21 @@ class Sink:
                     self._producer.produce(topic, value, key, -1, self._on_delivery)
                 return
             except BufferError:
-                self._producer.poll(0.05)
+                self._wait(0.05)
                 self._check()
             except (KafkaException, SystemError) as error:  # the binding's own, where the producer was fenced
                 raise SinkFailed(str(error)) from error
 
     def poll(self) -> None:
         """Takes in acknowledgements."""
-        try:
-            self._producer.poll(0)
-        except SystemError as error:  # the binding's own, where the producer was fenced
-            raise SinkFailed(str(error)) from error
+        self._wait(0)
         self._check()
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._producer.poll(seconds)
+        except (KafkaException, SystemError) as error:  # the binding's own, where the producer was fenced
+            raise SinkFailed(str(error)) from error
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Waits until every record is acknowledged.

@@ -70,6 +70,8 @@ def main(
         sys.exit(2)
     if json is not None:
         write_report(suite, json)
+    for result in suite.void:
+        console.print(escape(f"void, carried out again: {told(result)}: {result.problems[-1].what}"), highlight=False)
     console.print(f"[bold]{summary(suite.results)}[/] ({suite.broker})")
     every = [*suite.references.values(), *suite.results]
     sys.exit(1 if any(r.problems for r in every) else 0)

@@ -36,6 +36,7 @@ def report(suite: Suite) -> dict[str, Any]:
         **{name: sum(r.count(kind) for r in every) for name, kind in _COUNTED.items()},
         "broker": suite.broker,
         "protocols": dict(sorted(Counter(r.plan.protocol for r in suite.results).items())),
+        "void": [_failure(r) for r in suite.void],
         "undisturbed_failed": sum(1 for r in suite.references.values() if r.problems),
         "failures": [_failure(r) for r in failed],
     }

@@ -46,6 +46,11 @@ class Result:
     outcome: Outcome | None = None
     seconds: float = 0.0
 
+    @property
+    def void(self) -> bool:
+        """Whether Kafka itself broke a promise that exactly once is built on, so that it says nothing of Tidecast."""
+        return any(p.kind == "broker" for p in self.problems)
+
     def count(self, kind: str) -> int:
         """How many things of a kind do not hold."""
         return sum(p.count for p in self.problems if p.kind == kind)
@@ -97,7 +102,7 @@ def _keep_broker_logs(cluster: LocalKafka, directory: Path) -> None:
 
 
 def _broken_promises(cluster: LocalKafka, plan: Plan, directory: Path) -> list[Problem]:
-    """What a failed run owes to Kafka: it fails all the same, and says so."""
+    """What a failed run owes to Kafka: transactions that a coordinator left without markers, by its own word."""
     ours = f"for {plan.name}-".encode()
     said = [
         line.decode(errors="replace")

@@ -94,8 +94,10 @@ class Traffic:
         if error is not None:
             self.refused.append(f"{message.topic()}[{message.partition()}]: {error.str()}")
         else:
-            taken = (message.offset(), message.key(), message.value())
-            self.acknowledged[message.topic(), message.partition()].append(taken)
+            taken = self.acknowledged[message.topic(), message.partition()]
+            # A broker that has it already, its first answer being lost, does not say where: nobody else writes there.
+            offset = message.offset() if message.offset() is not None else taken[-1][0] + 1 if taken else 0
+            taken.append((offset, message.key(), message.value()))
 
     def ends(self) -> dict[Partition, int]:
         """The offset after the last acknowledged record of each partition."""
