@@ -29,8 +29,8 @@ PROPERTIES = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "5000",
     "group.consumer.session.timeout.ms": "2000",
     "group.consumer.heartbeat.interval.ms": "300",
-    # Kafka's own is 9 s. A broker alone that stands still for longer than this shuts itself out, with the same end: such
-    # a run is void (`tests/faults/run.py`).
+    # Kafka's own is 9 s. A broker alone that stands still for longer than this shuts itself out, with the same end:
+    # such a run is void (`tests/faults/run.py`).
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "400",
     "message.max.bytes": str(MAX_RECORD_BYTES),

@@ -462,6 +462,8 @@ class FakeProducer:
         self._called("produce", topic, key, value)
 
     def poll(self, _timeout: float) -> int:
+        if "poll" in self.fails:
+            self._called("poll")
         return 0
 
     def send_offsets_to_transaction(self, parts: Any, metadata: Any, _timeout: float) -> None:
@@ -509,13 +511,14 @@ def test_nothing_open_is_not_aborted(producers: list[FakeProducer]) -> None:
     assert names(producers[0]) == ["init"]
 
 
-@pytest.mark.parametrize("step", ["begin", "produce", "offsets", "commit"])
+@pytest.mark.parametrize("step", ["begin", "produce", "poll", "offsets", "commit"])
 def test_whatever_fails_the_transaction_has_failed_and_is_aborted(producers: list[FakeProducer], step: str) -> None:
     sink = TransactionalSink(KafkaSettings(), "group-1")
     FakeProducer.fails = {step: KafkaError.INVALID_PRODUCER_EPOCH}
 
     def transact() -> None:
         sink.produce("demand", b"k", b"1")
+        sink.poll()
         sink.commit({("orders", 0): 5}, "membership")
 
     with pytest.raises(TransactionFailed, match=step):
