@@ -50,6 +50,11 @@ class Plan:
     mutation: str = ""
 
     @property
+    def group(self) -> str:
+        """What the names of its consumer group and of its workers' transactions begin with, such as run-17-."""
+        return f"run-{self.seed}-"
+
+    @property
     def name(self) -> str:
         """Of its directory, such as run-17."""
         name = f"run-{self.seed}" if self.faults else f"undisturbed-{self.variant}"

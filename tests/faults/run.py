@@ -103,7 +103,7 @@ def _keep_broker_logs(cluster: LocalKafka, directory: Path) -> None:
 
 def _broken_promises(cluster: LocalKafka, plan: Plan, directory: Path) -> list[Problem]:
     """What a failed run owes to Kafka: transactions that a coordinator left without markers, by its own word."""
-    ours = f"for {plan.name}-".encode()
+    ours = f"for {plan.group}".encode()
     said = [
         line.decode(errors="replace")
         for number in cluster.numbers

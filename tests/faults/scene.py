@@ -76,7 +76,7 @@ class Scene(contextlib.ExitStack):
         plan = self.plan
         ours = {
             "KAFKA__BOOTSTRAP_SERVERS": self.cluster.bootstrap,
-            "KAFKA__GROUP_ID": f"run-{plan.seed}-{os.urandom(3).hex()}",
+            "KAFKA__GROUP_ID": f"{plan.group}{os.urandom(3).hex()}",
             "KAFKA__SESSION_TIMEOUT_MS": str(int(SESSION_S * 1000)),
             "KAFKA__TRANSACTION_TIMEOUT_MS": str(int(TRANSACTION_S * 1000)),
             "KAFKA__EXTRA": json.dumps({"reconnect.backoff.max.ms": "500"}),

@@ -68,7 +68,8 @@ def suite(brokers: Brokers, tmp_path_factory: pytest.TempPathFactory) -> Suite:
         suite.run()
     except UsageError as error:
         brokers.lack([Guarantee.FAULTS], str(error))
-    brokers.ran.append(f"{suite.broker}: {len(suite.results)} runs with faults")
+    void = f", {len(suite.void)} of them again: Kafka left out markers" if suite.void else ""
+    brokers.ran.append(f"{suite.broker}: {len(suite.results)} runs with faults{void}")
     return suite
 
 
