@@ -14,6 +14,9 @@ from stream import failpoints
 from stream.ownership import Ownership
 from stream.worker import Worker
 
+#: The fail point of `commit_before_write`.
+COMMITTED_FIRST = "committed-first"
+
 _MUTATIONS: dict[str, Callable[[], None]] = {}
 
 
@@ -70,11 +73,17 @@ def no_fence_check() -> None:
 
 @mutation
 def commit_before_write() -> None:
-    """Offsets are committed when records have been polled, before anything of them is written or produced."""
+    """Offsets are committed when records have been polled, before anything of them is written or produced.
+
+    It comes by a fail point of its own, COMMITTED_FIRST, where an order is among them: its demand is what is lost.
+    """
+    failpoints.POINTS[COMMITTED_FIRST] = "0: offsets are committed, nothing else is done"
     process = Worker._process
 
     def commit_first(self: Worker, records: list[Any]) -> None:
         self._source.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
+        if any(r.topic() == "orders" for r in records):
+            failpoints.reach(COMMITTED_FIRST)
         process(self, records)
 
     _patch(Worker, "_process", commit_first)

@@ -15,6 +15,7 @@ from stream.errors import UsageError
 from tests.brokers import Brokers, Guarantee
 from tests.faults.fault import Fault
 from tests.faults.kinds.workers import KilledAtStep, Zombie
+from tests.faults.mutations import COMMITTED_FIRST
 from tests.faults.plan import Plan, covering, undisturbed
 from tests.faults.report import explained
 from tests.faults.run import Result
@@ -28,33 +29,17 @@ PLANS = covering()
 #: Where each broken protocol shows: in one run at least, since it takes the right micro-batch to be hit.
 MUTATIONS: dict[str, tuple[Fault, ...]] = {
     "no-fence-check": (Zombie("scored", 3, 0.0), Zombie("named", 2, 0.5)),
-    "commit-before-write": (
-        KilledAtStep("folded", 2, 0.0),
-        KilledAtStep("named", 4, 0.0),
-        KilledAtStep("folded", 3, 0.0),
-        KilledAtStep("named", 2, 0.0),
-    ),
+    "commit-before-write": (KilledAtStep(COMMITTED_FIRST, 1, 0.0), KilledAtStep(COMMITTED_FIRST, 4, 0.0)),
     "fence-before-states": (KilledAtStep("written", 1, 0.0), KilledAtStep("written", 5, 0.0)),
     "folds-again": (KilledAtStep("written", 2, 0.0), KilledAtStep("produced", 4, 0.0)),
     "offsets-outside-the-transaction": (KilledAtStep("committed", 2, 0.0), KilledAtStep("committed", 4, 0.0)),
 }
 
 
-#: At what shares of the traffic a run's fault strikes, where once is not enough: what is lost shows only if the
-#: micro-batch had an order, or an entity's last event.
-STRIKES = {"commit-before-write": (0.1, 0.4, 0.7)}
-
-
 def broken(mutation: str) -> list[Plan]:
     plain = replace(undisturbed(0), batch_max_records=60, traffic_s=1.5)
     return [
-        replace(
-            plain,
-            seed=-100 - n,
-            workers=fault.workers,
-            faults=tuple((share, fault) for share in STRIKES.get(mutation, (0.1,))),
-            mutation=mutation,
-        )
+        replace(plain, seed=-100 - n, workers=fault.workers, faults=((0.1, fault),), mutation=mutation)
         for n, fault in enumerate(MUTATIONS[mutation])
     ]
 
