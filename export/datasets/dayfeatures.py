@@ -45,6 +45,10 @@ DAY_FLAGGED = (
 )
 
 
+#: What the names of features begin with that are told in units.
+_UNITS = ("mean_", "sold_", "demand_", "same_weekday", "full_", "last_full", "most")
+
+
 @cache
 def day_names() -> tuple[str, ...]:
     """The names of the features, in column order; the first two are the weekday and the level."""
@@ -53,6 +57,12 @@ def day_names() -> tuple[str, ...]:
     days = Days(0, zeros, zeros, yes, yes, zeros, ~yes, zeros)
     groups = {name: np.zeros(1, np.int64) for name in GROUPS}
     return tuple(_of_day(days, days.demand, groups, WARM_UP_DAYS))
+
+
+@cache
+def day_units() -> tuple[str, ...]:
+    """The features that are told in units; what they say hangs on the level."""
+    return tuple(name for name in day_names() if name.startswith(_UNITS))
 
 
 def day_features(

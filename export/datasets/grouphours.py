@@ -49,8 +49,14 @@ class GroupHours:
         self.yesterday_out[own.hour] = self.out
         self.usual_out[own.hour] += (self.out - self.usual_out[own.hour]) / min(self.days, USUAL_DAYS)
 
-    def features(self, own: OwnHours, at: NDArray[np.int64]) -> Features:
-        """The features of some items in stock; others are those of the same group."""
+    def features(self, own: OwnHours, closed_out: NDArray[np.bool_], at: NDArray[np.int64]) -> Features:
+        """The features of some items in stock; others are those of the same group.
+
+        Args:
+            own: all items, as of the hour.
+            closed_out: which were out of stock at yesterday's closing time, bool of shape (s,).
+            at: the items that are asked for.
+        """
         here, now = self.group[at], own.hour
         in_stock, known = own.state == IN_STOCK, own.state != UNKNOWN
         others = np.maximum(self.total(known)[here] - 1, 0.0)
@@ -75,6 +81,7 @@ class GroupHours:
         for k in (1, 2, 4):
             later = min(now + k, self.a_day - 1)
             found[f"out_usually_{k}h_later"] = (self.usual_out[later] - self.usual_out[now])[here]
+        found["closed_out"] = (self.total(closed_out)[here] - closed_out[at]) / some
         return {f"{self.name}_{name}": values for name, values in (found | self._supply(own, at)).items()}
 
     def _pace(self, sold: Floats, usual: Floats, in_stock: NDArray[np.bool_], at: NDArray[np.int64]) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.networks.preprocess import Standardise
+
+_MOST = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What units are measured by: they are divided by a level, so that small and large items share a scale.
+
+    Args:
+        column: of the level; unknown counts as 0.
+        units: columns that are divided by it.
+        little: added to it.
+    """
+
+    column: int
+    units: tuple[int, ...]
+    little: float
 
 
 class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -19,28 +37,42 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         width: how many features.
         flagged: which of them get a flag where they are NaN; all where None. A NaN without a flag counts as the mean.
         kinds: how many categories each of the first features has, which are told apart, not measured.
+        level: what features in units are measured by, if anything.
     """
 
     back: Any
     flags: Any
+    in_units: Any
 
-    def __init__(self, width: int, flagged: Sequence[int] | None, kinds: Sequence[int]) -> None:
+    def __init__(
+        self, width: int, flagged: Sequence[int] | None, kinds: Sequence[int], level: Level | None = None
+    ) -> None:
         super().__init__()
         flags = list(range(width) if flagged is None else flagged)
         self.width, self.kinds = width, tuple(kinds)
         self.size = width + len(flags) + sum(kinds)
-        self.inputs = Standardise(width)
+        self.inputs, self.level = Standardise(width), level
+        in_units = torch.zeros(width)
+        in_units[list(level.units if level else ())] = 1.0
+        self.register_buffer("in_units", in_units, persistent=False)
         self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64), persistent=False)
         origin = flags + [at for at, many in enumerate(kinds) for _ in range(many)]
         self.register_buffer("back", nn.functional.one_hot(torch.tensor(origin), width).float(), persistent=False)
 
     def learn(self, features: NDArray[Any]) -> None:
         """Takes mean and deviation of the features from training rows."""
-        self.inputs.learn(features)
+        self.inputs.learn(self._measured(torch.from_numpy(features)).numpy())
+
+    def _measured(self, features: Any) -> Any:
+        """Features with those in units divided by the level."""
+        if self.level is None:
+            return features
+        level = torch.nan_to_num(features[:, self.level.column : self.level.column + 1], nan=0.0).clamp(0.0, _MOST)
+        return features * (1.0 + self.in_units * (1.0 / (level + self.level.little) - 1.0))
 
     def forward(self, features: Any) -> Any:
         """What the layers see."""
-        values, unknown = self.inputs.parts(features)
+        values, unknown = self.inputs.parts(self._measured(features))
         if len(self.flags) < self.width:
             unknown = torch.index_select(unknown, 1, self.flags)
         told = [features[:, at : at + 1] == torch.arange(many) for at, many in enumerate(self.kinds)]

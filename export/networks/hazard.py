@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.datasets.hazard import HOURS_AHEAD
-from export.networks.expanded import Expanded, unknown_rows
+from export.networks.expanded import Expanded, Level, unknown_rows
 from export.networks.rescaled import NEAR, Rescaled, chord
 
 #: Hours and weekdays are told apart, not measured.
@@ -32,14 +32,20 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         a_day: opening hours a day; later hours of the day carry no risk.
         hidden: units of each hidden layer.
         flagged: the features of which it matters that they are unknown; all where None.
+        level: what features in units are measured by.
     """
 
     def __init__(
-        self, width: int, a_day: int = 16, hidden: tuple[int, ...] = (192, 96), flagged: Sequence[int] | None = None
+        self,
+        width: int,
+        a_day: int = 16,
+        hidden: tuple[int, ...] = (192, 96),
+        flagged: Sequence[int] | None = None,
+        level: Level | None = None,
     ) -> None:
         super().__init__()
         self.a_day = a_day
-        self.expanded = Expanded(width, flagged, (_HOURS, _WEEKDAYS))
+        self.expanded = Expanded(width, flagged, (_HOURS, _WEEKDAYS), level)
         self.net = Rescaled((self.expanded.size, *hidden, HOURS_AHEAD))
         with torch.no_grad():
             self.net.layers[-1].bias.fill_(_RARE)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from export.networks.expanded import Expanded, unknown_rows
+from export.networks.expanded import Expanded, Level, unknown_rows
 from export.networks.rescaled import Rescaled, chord
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
@@ -25,7 +25,8 @@ MEDIAN = LEVELS.index(0.5)
 PUBLISHED = (LEVELS.index(0.1), MEDIAN, LEVELS.index(0.9))
 #: The median and what is published count more.
 _WEIGHT = (0.5, 0.5, 0.7, 2.0, 0.7, 2.0, 0.5, 0.5)
-_LITTLE, _MOST_UNITS = 0.05, 1e6
+LITTLE = 0.05
+_MOST_UNITS = 1e6
 _LOW, _HIGH = -8.0, 5.0
 _NARROW = -1.0
 
@@ -40,13 +41,20 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         width: how many features.
         hidden: units of each hidden layer.
         flagged: the features of which it matters that they are unknown; all where None.
+        units: the features that are told in units.
     """
 
     usual: Any
 
-    def __init__(self, width: int, hidden: tuple[int, ...] = (96, 48), flagged: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: tuple[int, ...] = (96, 48),
+        flagged: Sequence[int] | None = None,
+        units: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.expanded = Expanded(width, flagged, (7,))
+        self.expanded = Expanded(width, flagged, (7,), Level(1, tuple(units), LITTLE))
         self.net = Rescaled((self.expanded.size, *hidden, len(LEVELS)))
         self.register_buffer("usual", torch.zeros(1))
         with torch.no_grad():
@@ -62,7 +70,7 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def level(self, features: Any) -> Any:
         """The logarithm of the level (n,); an unknown one counts as none."""
         level = torch.nan_to_num(features[:, 1], nan=0.0, posinf=_MOST_UNITS, neginf=0.0)
-        return torch.log(level.clamp(0.0, _MOST_UNITS) + _LITTLE)
+        return torch.log(level.clamp(0.0, _MOST_UNITS) + LITTLE)
 
     def quantiles(self, expanded: Any, level: Any) -> Any:
         """Units at `LEVELS` (n, levels), for training."""
@@ -103,7 +111,9 @@ def _inside(x: Any) -> Any:
     return ((x > _LOW) & (x < _HIGH)).to(x.dtype)
 
 
-def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float, above: float | None = None) -> Any:
+def censored_pinball(
+    quantiles: Any, sold: Any, whole: Any, weight: float, above: float | None = None, worth: Any = None
+) -> Any:
     """Mean loss over `LEVELS`.
 
     Args:
@@ -112,14 +122,24 @@ def censored_pinball(quantiles: Any, sold: Any, whole: Any, weight: float, above
         whole: 1 where the item was in stock all day: sales are demand; 0 where demand was at least that.
         weight: of the latter.
         above: that for the quantiles above the median, if it is another.
+        worth: what each row counts (n,); all the same where None.
     """
     levels = torch.tensor(LEVELS)
     over = sold[:, None] - quantiles
     known = torch.maximum(levels * over, (levels - 1.0) * over)
     weights = torch.where(levels > 0.5, weight if above is None else above, weight)
     below = weights * levels * over.clamp_min(0.0)
-    loss = torch.where(whole[:, None] > 0, known, below)
-    return (loss * torch.tensor(_WEIGHT)).mean()
+    return _weighed(torch.where(whole[:, None] > 0, known, below), worth)
+
+
+def apart(quantiles: Any, told: Any, worth: Any = None) -> Any:
+    """Mean distance of quantiles (n, levels) from those that others tell, in units; `worth` as above."""
+    return _weighed((quantiles - told).abs(), worth)
+
+
+def _weighed(loss: Any, worth: Any) -> Any:
+    loss = (loss * torch.tensor(_WEIGHT)).mean(dim=1)
+    return (loss if worth is None else loss * worth).mean()
 
 
 def flagged(features: NDArray[Any], least: float = 1e-4) -> list[int]:

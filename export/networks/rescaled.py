@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 #: Below this difference a chord is taken for the tangent between its ends: what is left of the difference of two values
@@ -30,11 +31,13 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
     Args:
         widths: of the inputs, of each hidden layer, and of the outputs.
 
-    The reference row is all zeros: standardised inputs at their mean.
+    The reference row is all zeros: standardised inputs at their mean. `dropout` is the share of each hidden layer that
+    is left out while training.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
+        self.dropout = 0.0
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, inputs: Any) -> Any:
@@ -45,8 +48,11 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """What each layer gives before its rectifier; the last has none."""
         found: list[Any] = []
         for layer in self.layers:
-            inputs = layer(inputs if not found else torch.relu(found[-1]))
-            found.append(inputs)
+            if found:
+                inputs = torch.relu(found[-1])
+                if self.dropout and self.training:
+                    inputs = F.dropout(inputs, self.dropout)
+            found.append(layer(inputs))
         return found
 
     def contributions(self, inputs: Any, passes: Sequence[Any], slope: Any) -> Any:

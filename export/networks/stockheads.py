@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from export.datasets.dayfeatures import DAY_FLAGGED, day_names
-from export.datasets.hazardfeatures import HOUR_FLAGGED, hour_names
+from export.datasets.dayfeatures import DAY_FLAGGED, day_names, day_units
+from export.datasets.hazardfeatures import HOUR_FLAGGED, HOUR_LEVEL, hour_names, hour_units
+from export.networks.expanded import Level
 from export.networks.hazard import HazardNet
 from export.networks.nextday import NextDayNet
 from export.networks.stockout import StockoutNet
+
+_LITTLE_A_DAY = 0.1
+
+
+def hazard_net() -> HazardNet:
+    """Fresh, for the features that `hour_names` names."""
+    names = hour_names()
+    level = Level(names.index(HOUR_LEVEL), _places(names, hour_units()), _LITTLE_A_DAY)
+    return HazardNet(len(names), flagged=_places(names, HOUR_FLAGGED), level=level)
+
+
+def next_day_net(hidden: tuple[int, ...] = (96, 48)) -> NextDayNet:
+    """Fresh, for the features that `day_names` names."""
+    names = day_names()
+    return NextDayNet(len(names), hidden, _places(names, DAY_FLAGGED), _places(names, day_units()))
+
+
+def _places(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    return tuple(names.index(name) for name in wanted)
 
 
 class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -25,10 +46,8 @@ class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def __init__(self) -> None:
         super().__init__()
-        hours, days = hour_names(), day_names()
         self.position = StockoutNet()
-        self.hours = HazardNet(len(hours), flagged=[hours.index(name) for name in HOUR_FLAGGED])
-        self.days = NextDayNet(len(days), flagged=[days.index(name) for name in DAY_FLAGGED])
+        self.hours, self.days = hazard_net(), next_day_net()
         self.register_buffer("trained", torch.zeros(2))
 
     @property

@@ -95,6 +95,6 @@ def test_sales_of_a_short_day_are_scaled_up() -> None:
 
 
 def test_names_are_known_without_data() -> None:
-    assert len(hour_names()) == len(set(hour_names())) == 151
+    assert len(hour_names()) == len(set(hour_names())) == 143
     assert hour_names()[:2] == ("opening_hour", "weekday")
     assert len(day_names()) == len(set(day_names())) == 91

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from export.datasets.hazard import hazard_rows
-from export.datasets.hazardfeatures import groups_of, hazard_features, thinned
+from export.datasets.hazardfeatures import (
+    HOUR_FLAGGED,
+    groups_of,
+    hazard_features,
+    hour_names,
+    hour_units,
+    thinned,
+)
 from export.datasets.hourly import IN_STOCK, OUT_OF_STOCK, Hourly
+from export.datasets.regionprices import RegionPrices
 from tests.export.hours import A_DAY, FIRST_DAY, made_up
 
 ALL = np.arange(12)
@@ -73,3 +81,43 @@ def test_rows_are_thinned_by_item() -> None:
     some = thinned(rows, np.where(ALL < 6, 1.0, 0.2), seed=1)
     assert (some.item < 6).sum() == (rows.item < 6).sum()
     assert 0.1 < (some.item >= 6).sum() / (rows.item >= 6).sum() < 0.3
+
+
+def test_the_evening_before_by_hand() -> None:
+    hours = made_up()
+    found = table(hours)
+    sold = hours.sold.astype(np.float64).reshape(-1, A_DAY, 12)
+    here = (hours.state == IN_STOCK).reshape(sold.shape)
+    region = [item.partition("/")[0] + item.rpartition(":")[2] for item in hours.items]
+    for i in np.random.default_rng(6).integers(0, len(found["row"]), 60).tolist():
+        (day, hour), item = divmod(int(found["row"][i]), A_DAY), int(found["item"][i])
+        yesterday = sold[day - 1, :, item]
+        assert found["sold_by_now_yesterday"][i] == yesterday[: hour + 1].sum()
+        assert found["sold_late_yesterday"][i] == yesterday[-6:].sum()
+        assert found["sold_very_late_yesterday"][i] == yesterday[-3:].sum()
+        assert found["late_share_yesterday"][i] == pytest.approx(yesterday[-6:].sum() / (yesterday.sum() + 0.1))
+        late = here[day - 7 : day, -6:, item].sum(axis=1)
+        assert (found["late_hours_in_stock_1d_ago"][i], found["late_hours_in_stock_2d_ago"][i]) == (late[-1], late[-2])
+        assert found["late_hours_in_stock_7d"][i] == pytest.approx(late.mean())
+        others = [j for j in range(12) if region[j] == region[item] and j != item]
+        assert found["region_closed_out"][i] == pytest.approx(np.mean(~here[day - 1, -1, others]))
+
+
+def test_what_is_told_in_units_is_named() -> None:
+    units = set(hour_units())
+    assert {"sold_today", "usual_next_4h", "level_mean", "rate_7d", "sold_late_yesterday"} <= units
+    assert not units & {"usual_day", "level_share", "pace_3h", "days_above", "hours_since_sale", "region_others_out"}
+    assert set(HOUR_FLAGGED) <= set(hour_names())
+
+
+def test_the_price_of_a_region_is_the_median_of_its_shops() -> None:
+    discount = np.full((20, 3), np.nan)
+    discount[8:, 0], discount[8:, 1], discount[15:, 1], discount[:, 2] = 0.1, 0.2, 0.4, 0.9
+    prices, both = RegionPrices(discount, np.array([0, 0, 1])), np.array([1, 2])
+    assert np.isnan(prices.features(3, both)["region_discount"]).tolist() == [True, False]
+    found = prices.features(15, both)
+    assert found["region_discount"].tolist() == pytest.approx([0.25, 0.9])
+    assert found["region_discount_less_1d_ago"].tolist() == pytest.approx([0.1, 0.0])
+    assert found["region_discount_less_7d_ago"].tolist() == pytest.approx([0.1, 0.0])
+    assert found["region_discount_less_usual"].tolist() == pytest.approx([0.1, 0.0])
+    assert all(np.isnan(v).all() for v in RegionPrices(None, np.array([0, 0, 1])).features(15, both).values())

@@ -11,7 +11,8 @@ import pytest
 
 from export.datasets.dayfeatures import day_features
 from export.datasets.days import days_of
-from export.datasets.hazardfeatures import groups_of
+from export.datasets.hazard import hazard_rows
+from export.datasets.hazardfeatures import groups_of, hazard_features
 from export.datasets.hourly import Hourly, read_hourly
 from tests.export.hours import FIRST_DAY, made_up, write_hours
 
@@ -87,3 +88,23 @@ def test_features_of_a_day_do_not_know_a_price_told_after_it_began(tmp_path: Pat
     for found in told:
         assert np.array_equal(found[until], never[until], equal_nan=True)
         assert not np.array_equal(found[~until], never[~until], equal_nan=True)
+
+
+def test_features_of_an_hour_do_not_know_a_price_told_after_its_day_began(tmp_path: Path) -> None:
+    told = []
+    for number, prices in enumerate(([], [(16.0, 16)], [(17 - 1 / DAY_MS, 16)])):
+        more = [price(0.6, at, day, item=f"city-0/store-{shop}:0") for at, day in prices for shop in (0, 2)]
+        hours = read(
+            tmp_path / str(number), *(price(0.1, 0, 0, item=f"city-0/store-{shop}:0") for shop in (0, 2)), *more
+        )
+        rows = hazard_rows(hours, np.arange(12), FIRST_DAY + 14, FIRST_DAY + DAYS)
+        names, found = hazard_features(hours, groups_of(hours.items, {}), rows)
+        told.append(found)
+        region = found[:, names.index("region_discount")]
+    until = hours.day[rows.row] <= FIRST_DAY + 16
+    mine = rows.item == 0
+    assert region[mine & until].tolist() == pytest.approx([0.1] * (mine & until).sum())
+    assert region[mine & ~until].tolist() == pytest.approx([0.6] * (mine & ~until).sum())
+    for found in told[1:]:
+        assert np.array_equal(found[until], told[0][until], equal_nan=True)
+        assert not np.array_equal(found[mine & ~until], told[0][mine & ~until], equal_nan=True)

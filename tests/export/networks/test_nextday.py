@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
-from export.networks.nextday import LEVELS, NextDayNet, censored_pinball, flagged
+from export.networks.nextday import LEVELS, NextDayNet, apart, censored_pinball, flagged
 
 ROWS, WIDTH = 400, 8
 
@@ -60,6 +64,21 @@ def test_days_that_ran_out_may_weigh_more_above_the_median() -> None:
         pulls += torch.autograd.grad(censored_pinball(told, sold, short, 0.1, above), told)
     assert torch.equal(pulls[0][:, : middle + 1], pulls[1][:, : middle + 1])
     assert torch.allclose(pulls[1][:, middle + 1 :], 3 * pulls[0][:, middle + 1 :])
+
+
+def test_rows_count_as_much_as_they_are_worth() -> None:
+    sold, whole = torch.tensor([4.0, 9.0]), torch.ones(2)
+    told, other = torch.full((2, len(LEVELS)), 2.0), torch.full((2, len(LEVELS)), 3.0)
+    losses: list[Callable[[Any], Any]] = [
+        lambda worth: censored_pinball(told, sold, whole, 0.1, None, worth),
+        lambda worth: apart(told, other, worth),
+    ]
+    for loss in losses:
+        first, second = (float(loss(torch.tensor(worth))) for worth in ([1.0, 0.0], [0.0, 1.0]))
+        assert first > 0
+        assert float(loss(None)) == pytest.approx(first + second)
+        assert float(loss(torch.tensor([3.0, 1.0]))) == pytest.approx(3 * first + second)
+    assert float(apart(told, told)) == 0.0
 
 
 def test_censored_days_lift_what_plain_sales_would_say() -> None:

@@ -49,3 +49,12 @@ def test_contributions_add_up_for_rows_at_and_near_the_reference() -> None:
         passes, zero = network.passes(inputs), network(torch.zeros(1, 6))
         parts = network.contributions(inputs, passes, torch.ones(400, 2))
     torch.testing.assert_close(parts.sum(dim=1), (passes[-1] - zero).sum(dim=1), rtol=1e-4, atol=1e-6)
+
+
+def test_a_part_of_each_hidden_layer_is_left_out_in_training_only() -> None:
+    torch.manual_seed(1)
+    network, inputs = Rescaled((6, 64, 2)), torch.randn(20, 6)
+    whole = network(inputs)
+    network.dropout = 0.5
+    assert not torch.equal(network(inputs), whole)
+    assert torch.equal(network.eval()(inputs), whole)
