@@ -29,6 +29,8 @@ _USUAL_DAYS = 14
 _HALF_LIVES = (1.5, 4.0, 10.0)
 _SPANS = (3, 7, 14, 28)
 _LITTLE = 0.05
+#: Groups of which the evening tells something.
+_EVENINGS = ("region", "chain")
 
 
 #: The features of which it says something that they are unknown.
@@ -54,7 +56,7 @@ def day_names() -> tuple[str, ...]:
     """The names of the features, in column order; the first two are the weekday and the level."""
     shape = (WARM_UP_DAYS + 1, 1)
     zeros, yes = np.zeros(shape), np.ones(shape, bool)
-    days = Days(0, zeros, zeros, yes, yes, zeros, ~yes, zeros)
+    days = Days(0, zeros, zeros, zeros, zeros, zeros, zeros, yes, yes, zeros, ~yes, zeros)
     groups = {name: np.zeros(1, np.int64) for name in GROUPS}
     return tuple(_of_day(days, days.demand, groups, WARM_UP_DAYS))
 
@@ -99,10 +101,12 @@ def _of_day(days: Days, demand: Floats, groups: Mapping[str, NDArray[np.int64]],
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN here
         own = _own(days, past, back)
-        found: Features = {"weekday": np.full(past.shape[1], weekday), **own}
+        found: Features = {"weekday": np.full(past.shape[1], weekday), **own, **_selling(days, back)}
         for name, group in groups.items():
             told = _of_group(past, np.nan_to_num(own["level"]), days.closed_out[number - 1], group)
             found |= {f"{name}_{what}": values for what, values in told.items()}
+        for name in _EVENINGS:
+            found[f"{name}_evening_share"] = _evening(days.late[number - 1], days.sold[number - 1], groups[name])
         return found | _price(days.discount, number)
 
 
@@ -111,6 +115,26 @@ def _price(discount: Floats, number: int) -> Features:
     today, usual = discount[number], np.nanmean(discount[max(number - _USUAL_DAYS, 0) : number], axis=0)
     less = {"1d_ago": discount[number - 1], "7d_ago": discount[number - 7], "usual": usual}
     return {"discount": today} | {f"discount_less_{what}": today - before for what, before in less.items()}
+
+
+def _selling(days: Days, back: slice) -> Features:
+    """In how many of its hours in stock it sold: where that is rare, it tells more of the demand than units do."""
+    selling, here, sold = (of[back][::-1] for of in (days.selling, days.in_stock, days.sold))
+    found = {f"sell_rate_{d}d": selling[:d].sum(axis=0) / (here[:d].sum(axis=0) + 1.0) for d in (3, 7, 14)}
+    found |= {f"sell_rate_{d}d_ago": selling[d - 1] / (here[d - 1] + 1.0) for d in (3, 7)}
+    return found | {
+        "units_a_selling_hour": sold[:14].sum(axis=0) / (selling[:14].sum(axis=0) + 0.5),
+        "most_an_hour_7d_ago": days.most[back][-7],
+        "sold_early_yesterday": days.early[back][-1],
+        "hours_in_stock_yesterday": here[0],
+        "evening_share_yesterday": days.late[back][-1] / (sold[0] + 0.1),
+    }
+
+
+def _evening(late: Floats, sold: Floats, group: NDArray[np.int64]) -> Floats:
+    """Which share of a day's sales of the others came late."""
+    late, sold = (np.bincount(group, weights=of)[group] - of for of in (late, sold))
+    return np.asarray(late / (sold + 0.5))
 
 
 def _own(days: Days, past: Floats, back: slice) -> Features:

@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 
 #: A day of which less than this was in stock says little of the demand: its sales are scaled up as if it were this.
 _LEAST_SHARE = 0.3
+#: The first and the last opening hours of a day.
+_EARLY, _LATE = 5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class Days:
     Args:
         first_day: counted from 1970.
         sold: units sold in opening hours, float64 of shape (d, s).
-        late: those of the last six opening hours.
+        early, late: those of the first five and the last six opening hours.
+        most: those of the best hour.
+        selling, in_stock: opening hours with a sale, and in stock; float64 of shape (d, s).
         full: in stock in every opening hour, bool of shape (d, s).
         known: anything was told of the item that day, bool of shape (d, s).
         share: of a day's usual sales that falls into the hours in stock, float64 of shape (d, s).
@@ -33,7 +37,11 @@ class Days:
 
     first_day: int
     sold: Floats
+    early: Floats
     late: Floats
+    most: Floats
+    selling: Floats
+    in_stock: Floats
     full: NDArray[np.bool_]
     known: NDArray[np.bool_]
     share: Floats
@@ -55,7 +63,11 @@ def days_of(hours: Hourly) -> Days:
     return Days(
         first_day=hours.first_day,
         sold=sold.sum(axis=1),
-        late=sold[:, -6:].sum(axis=1),
+        early=sold[:, :_EARLY].sum(axis=1),
+        late=sold[:, -_LATE:].sum(axis=1),
+        most=sold.max(axis=1),
+        selling=(sold > 0).sum(axis=1).astype(np.float64),
+        in_stock=here.sum(axis=1).astype(np.float64),
         full=here.all(axis=1),
         known=(state != UNKNOWN).any(axis=1),
         share=np.einsum("dh,dhs->ds", _shape_of_day(sold, here), here),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.datasets.dayfeatures import LEVEL, day_features, day_names
+from export.datasets.dayfeatures import LEVEL, day_features, day_names, day_units
 from export.datasets.days import days_of
 from export.datasets.hazardfeatures import groups_of, hour_names
 from tests.export.hours import A_DAY, FIRST_DAY, made_up
@@ -97,4 +97,31 @@ def test_sales_of_a_short_day_are_scaled_up() -> None:
 def test_names_are_known_without_data() -> None:
     assert len(hour_names()) == len(set(hour_names())) == 143
     assert hour_names()[:2] == ("opening_hour", "weekday")
-    assert len(day_names()) == len(set(day_names())) == 91
+    assert len(day_names()) == len(set(day_names())) == 103
+
+
+def test_how_often_it_sold_by_hand() -> None:
+    hours = made_up()
+    names, found = day_features(days_of(hours), groups_of(hours.items, {}), DAYS + FIRST_DAY, ITEMS)
+    column = {name: found[:, at] for at, name in enumerate(names)}
+    sold = hours.sold.astype(np.float64).reshape(-1, A_DAY, 12)
+    here = (hours.state == 0).reshape(sold.shape)
+    region = [item.partition("/")[0] + item.rpartition(":")[2] for item in hours.items]
+    for i in (0, 57, 200, 311):
+        day, item = int(DAYS[i]), int(ITEMS[i])
+        week = slice(day - 7, day)
+        selling, there = (sold[..., item] > 0).sum(axis=1), here[..., item].sum(axis=1)
+        assert column["sell_rate_7d"][i] == pytest.approx(selling[week].sum() / (there[week].sum() + 1))
+        assert column["sell_rate_3d_ago"][i] == pytest.approx(selling[day - 3] / (there[day - 3] + 1))
+        units = sold[day - 14 : day, :, item].sum()
+        assert column["units_a_selling_hour"][i] == pytest.approx(units / (selling[day - 14 : day].sum() + 0.5))
+        assert column["most_an_hour_7d_ago"][i] == sold[day - 7, :, item].max()
+        yesterday = sold[day - 1, :, item]
+        assert column["sold_early_yesterday"][i] == yesterday[:5].sum()
+        assert column["hours_in_stock_yesterday"][i] == there[day - 1]
+        assert column["evening_share_yesterday"][i] == pytest.approx(yesterday[-6:].sum() / (yesterday.sum() + 0.1))
+        others = [j for j in range(12) if region[j] == region[item] and j != item]
+        all_day, late = sold[day - 1][:, others].sum(), sold[day - 1, -6:][:, others].sum()
+        assert column["region_evening_share"][i] == pytest.approx(late / (all_day + 0.5))
+    assert {"sold_early_yesterday", "most_an_hour_7d_ago", "mean_28d"} <= set(day_units())
+    assert not {"level", "sell_rate_7d", "units_a_selling_hour", "share_1d_ago"} & set(day_units())

@@ -98,8 +98,8 @@ def test_two_logs_make_one_model_that_is_released(hours: Path, tmp_path: Path) -
     steps.benchmark_graph(work)
     steps.release_model(work, shop, "made up", "CC0", "9.9", tmp_path / "released")
     model = load(tmp_path / "released", "stockout")
-    assert [(head.input, len(head.features)) for head in model.manifest.heads] == [("hours", 143), ("days", 91)]
-    assert model.session.widths["hours"] == 151
+    assert [(head.input, len(head.features)) for head in model.manifest.heads] == [("hours", 143), ("days", 103)]
+    assert model.session.widths["hours"] == 143
 
 
 def test_other_models_learn_from_one_log(hours: Path, tmp_path: Path) -> None:
