@@ -12,6 +12,7 @@ from torch import nn
 
 from export.networks.preprocess import Standardise
 
+#: A level is taken to be this at most, in units.
 _MOST = 1e6
 
 

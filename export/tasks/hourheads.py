@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,10 @@ def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
     recipe, both = replace(_HOURS, seed=seed, epochs=min(epochs, _HOURS.epochs)), np.flatnonzero(part != TEST)
     figures = _fit(net, net.net, loss, (teaching, checked, both), recipe, "hours", lambda t, s: tell(t, 0.4 * s))
     recipe = replace(recipe, epochs=int(figures["hours_epochs"]))
-    odds = _odds(net, features, both)
-    for number in range(1, _TEACHERS):
-        again, done = replace(recipe, seed=seed + number), 0.4 + 0.3 * (number - 1) / (_TEACHERS - 1)
-        _refit(net.net, loss, both, again, lambda t, s, d=done: tell(f"teaching hours: {t}", d + 0.15 * s))  # type: ignore[misc]
-        odds += _odds(net, features, both)
+    fitted = _Fitted(net.net, loss, both, lambda: _odds(net, features, both))
+    odds = fitted.mean(_TEACHERS, recipe, lambda t, s: tell(f"teaching hours: {t}", 0.4 + 0.3 * s))
     told = torch.zeros(len(part), HOURS_AHEAD, dtype=torch.float16)
-    told[both] = torch.sigmoid(odds / _TEACHERS).half()
+    told[both] = torch.sigmoid(odds).half()
 
     def taught(at: Rows) -> Any:
         logits = net.logits(features[at].float())
@@ -111,12 +108,8 @@ def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
     recipe, course = replace(_DAYS, seed=seed, epochs=min(epochs, _DAYS.epochs)), (teaching, checked, both)
     figures = _fit(teacher, teacher.net, loss, course, recipe, "days", lambda t, s: tell(t, 0.4 * s))
     recipe = replace(recipe, epochs=int(figures["days_epochs"]))
-    told = _quantiles(teacher, expanded, level)
-    for number in range(1, _DAY_TEACHERS):
-        again, done = replace(recipe, seed=seed + number), 0.4 + 0.4 * (number - 1) / (_DAY_TEACHERS - 1)
-        _refit(teacher.net, loss, both, again, lambda t, s, d=done: tell(f"teaching days: {t}", d + 0.1 * s))  # type: ignore[misc]
-        told += _quantiles(teacher, expanded, level)
-    told /= _DAY_TEACHERS
+    fitted = _Fitted(teacher.net, loss, both, lambda: _quantiles(teacher, expanded, level))
+    told = fitted.mean(_DAY_TEACHERS, recipe, lambda t, s: tell(f"teaching days: {t}", 0.4 + 0.4 * s))
 
     def taught(at: Rows) -> Any:
         quantiles = net.quantiles(expanded[at], level[at])
@@ -159,6 +152,25 @@ def _refit(layers: Rescaled, loss: Loss, rows: Rows, recipe: Recipe, tell: Tell)
     """Fits from fresh weights, as many epochs as the recipe says."""
     layers.load_state_dict(_fresh(layers, recipe.seed))
     train(layers, lambda i: loss(rows[i]), len(rows), recipe, None, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A network that was fitted, and what it says of the rows that others are to learn from."""
+
+    layers: Rescaled
+    loss: Loss
+    rows: Rows
+    says: Callable[[], Any]
+
+    def mean(self, teachers: int, recipe: Recipe, tell: Tell) -> Any:
+        """What it and others like it say on average; each of them is fitted in its place, with the next seed."""
+        total = self.says()
+        for number in range(1, teachers):
+            again, done = replace(recipe, seed=recipe.seed + number), number - 1
+            _refit(self.layers, self.loss, self.rows, again, lambda t, s, d=done: tell(t, (d + s) / (teachers - 1)))  # type: ignore[misc]
+            total += self.says()
+        return total / teachers
 
 
 def _odds(net: HazardNet, features: Any, rows: Rows) -> Any:
