@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from export import pathcommands, wholecommands
+from export import pathcommands, shelfcommand, wholecommands
 from export.errors import UsageError
 from export.options import console
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     help="""Trains Tidecast's models on an event log and releases them as ONNX.
 
 The steps, in order: **dataset → train → evaluate → convert → verify → quantize → benchmark → release**.
-A model that was trained elsewhere: **import-model**.
+A model that was trained elsewhere: **import-model**. What a model says of every shelf: **shelves**.
 Each leaves its result in a work directory.
 
 Examples:
@@ -42,6 +42,7 @@ for command in (
     wholecommands.drift,
     wholecommands.report,
     wholecommands.shipped,
+    shelfcommand.shelves,
 ):
     app.command()(command)
 app.command(name="all")(wholecommands.everything)

@@ -83,8 +83,8 @@ def _drafted(task: Task, directory: Path) -> Path:
     return draft(task, work, directory / "draft")
 
 
-def time_of(date: str | None) -> int | None:
-    """The event time at which a date begins, UTC.
+def time_of(date: str | None, option: str = "--from") -> int | None:
+    """The event time at which a date begins, UTC; `option` is what a message calls it.
 
     >>> time_of("1970-01-02")
     86400000
@@ -95,7 +95,7 @@ def time_of(date: str | None) -> int | None:
         time = dt.datetime.fromisoformat(date)
         return int((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp() * 1000)
     except ValueError as error:
-        raise UsageError(f"--from {date}: {error}; give a date such as 2011-10-16") from error
+        raise UsageError(f"{option} {date}: {error}; give a date such as 2011-10-16") from error
 
 
 def write_report(path: Path, model: str, dataset: Path, metrics: Sequence[Metric]) -> None:

@@ -31,8 +31,8 @@ class Days:
         known: anything was told of the item that day, bool of shape (d, s).
         share: of a day's usual sales that falls into the hours in stock, float64 of shape (d, s).
         closed_out: out of stock in the last opening hour, bool of shape (d, s).
-        discount: share of the usual price taken off, as was told before the day began, NaN where none was, float64 of
-            shape (d, s).
+        discount: share of the usual price taken off, as was told before the day began, NaN where none was; of the day
+            after the last as well: float64 of shape (d + 1, s).
     """
 
     first_day: int
@@ -60,6 +60,7 @@ def days_of(hours: Hourly) -> Days:
     shape = (-1, hours.a_day, len(hours.items))
     sold, state = hours.sold.astype(np.float64).reshape(shape), hours.state.reshape(shape)
     here = state == IN_STOCK
+    untold = np.full((len(sold) + 1, sold.shape[2]), np.nan)
     return Days(
         first_day=hours.first_day,
         sold=sold.sum(axis=1),
@@ -72,7 +73,7 @@ def days_of(hours: Hourly) -> Days:
         known=(state != UNKNOWN).any(axis=1),
         share=np.einsum("dh,dhs->ds", _shape_of_day(sold, here), here),
         closed_out=~here[:, -1],
-        discount=np.full(sold.shape[::2], np.nan) if hours.discount is None else hours.discount.astype(np.float64),
+        discount=untold if hours.discount is None else hours.discount.astype(np.float64),
     )
 
 

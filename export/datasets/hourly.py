@@ -7,7 +7,7 @@ nothing at all was told of an item is unknown. A log without `price_set` has no 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export.datasets.prices import planned_discount, prices_of
 from export.errors import UsageError
-from features.aggregations.base import HOUR_MS
+from features.aggregations.base import DAY_MS, HOUR_MS
 from features.logfile import EventLogError, has_topic, topic_file
 
 IN_STOCK, OUT_OF_STOCK, UNKNOWN = 0, 1, 2
@@ -44,8 +44,9 @@ class Hourly:
         a_day: opening hours a day.
         sold: units sold in each hour, float32 of shape (t, s).
         state: `IN_STOCK`, `OUT_OF_STOCK` or `UNKNOWN`, int8 of shape (t, s).
-        discount: what is taken off the usual price on each day, as was told before it began, 0 to 1, NaN where no
-            price was told, float32 of shape (days, s); None where the log tells no prices.
+        discount: what is taken off the usual price on each day and on the one after the last, as was told before it
+            began, 0 to 1, NaN where no price was told, float32 of shape (days + 1, s); None where the log tells no
+            prices.
     """
 
     items: list[str]
@@ -66,6 +67,12 @@ class Hourly:
         """Opening hours before that of each row on its day, of shape (t,)."""
         return np.arange(len(self.sold)) % self.a_day
 
+    def until_day(self, day: int) -> Hourly:
+        """The days before that one (counted from 1970), as if nothing of it had been told but its prices."""
+        days = day - self.first_day
+        rows, discount = days * self.a_day, None if self.discount is None else self.discount[: days + 1]
+        return replace(self, sold=self.sold[:rows], state=self.state[:rows], discount=discount)
+
     def ahead(self, hours: int) -> NDArray[np.int8]:
         """The state so many opening hours later; unknown after closing time. Of shape (t, s)."""
         later = np.full_like(self.state, UNKNOWN)
@@ -74,17 +81,22 @@ class Hourly:
         return later
 
 
-def read_hourly(events: Path, opening: range = range(6, 22)) -> Hourly:
+def read_hourly(events: Path, opening: range = range(6, 22), until_ms: int | None = None) -> Hourly:
     """The hours of all items of an event log.
 
     Args:
         events: the event log's directory.
         opening: opening hours, UTC.
+        until_ms: event time; what is told from then on is not read. The day that is under way then is the last: of it,
+            an item counts as known that was known on the day before, and its hours to come as sold nothing.
 
     Raises:
-        UsageError: there is no inventory, or it tells of no sales.
+        UsageError: there is no inventory, or it tells of no sales (until then).
     """
-    table = _read(events)
+    scan = _scan(events)
+    if until_ms is not None:
+        scan = scan.filter(pl.col("event_time_ms") < until_ms)
+    table = _read(scan)
     sales = table.filter(pl.col("type") == "units_sold")
     if sales.is_empty():
         raise UsageError(f"{events}: its inventory has no units_sold; import a data set with sales by the hour")
@@ -92,6 +104,7 @@ def read_hourly(events: Path, opening: range = range(6, 22)) -> Hourly:
     code = pl.col("item").replace_strict(items, range(len(items)), return_dtype=pl.Int64)
     table = table.with_columns(item=code)
     first, last = int(sales["hour"].min()) // DAY_HOURS, int(sales["hour"].max()) // DAY_HOURS  # type: ignore[arg-type]
+    last = last if until_ms is None else (until_ms - 1) // DAY_MS
     days, shape = last - first + 1, ((last - first + 1) * DAY_HOURS, len(items))
     at = table.filter(pl.col("hour").is_between(first * DAY_HOURS, (last + 1) * DAY_HOURS - 1))
     hour, item = at["hour"].to_numpy() - first * DAY_HOURS, at["item"].to_numpy()
@@ -101,10 +114,24 @@ def read_hourly(events: Path, opening: range = range(6, 22)) -> Hourly:
     state = _states(at, hour, item, shape)
     known = np.zeros((days, len(items)), bool)
     known[hour // DAY_HOURS, item] = True
+    if until_ms is not None and days > 1:
+        known[-1] |= known[-2]
     state[~np.repeat(known, DAY_HOURS, axis=0)] = UNKNOWN
     open_ = np.isin(np.arange(shape[0]) % DAY_HOURS, np.array(opening))
-    discount = planned_discount(prices_of(_scan(events), items), first, days, len(items))
+    discount = planned_discount(prices_of(scan, items), first, days + 1, len(items))
     return Hourly(items, first, opening.start, len(opening), sold[open_], state[open_], discount)
+
+
+def told_until(events: Path) -> int:
+    """The end of the last hour of which a log tells, as event time.
+
+    Raises:
+        UsageError: its inventory tells nothing by the hour.
+    """
+    last = _by_the_hour(_scan(events)).select(pl.col("event_time_ms").max()).collect().item()
+    if last is None:
+        raise UsageError(f"{events}: its inventory has no units_sold; import a data set with sales by the hour")
+    return (int(last) // HOUR_MS + 1) * HOUR_MS
 
 
 def has_hours(events: Path) -> bool:
@@ -134,14 +161,13 @@ def _scan(events: Path) -> pl.LazyFrame:
     return pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path, schema=_COLUMNS)
 
 
-def _read(events: Path) -> pl.DataFrame:
-    kinds = _scan(events).filter(pl.col("type").is_in(["units_sold", "ran_out", "restocked"]))
-    return kinds.select(
-        "type",
-        "quantity",
-        hour=pl.col("event_time_ms") // HOUR_MS,
-        item=pl.concat_str("location", "sku", separator=":"),
-    ).collect()
+def _by_the_hour(scan: pl.LazyFrame) -> pl.LazyFrame:
+    return scan.filter(pl.col("type").is_in(["units_sold", "ran_out", "restocked"]))
+
+
+def _read(scan: pl.LazyFrame) -> pl.DataFrame:
+    item, hour = pl.concat_str("location", "sku", separator=":"), pl.col("event_time_ms") // HOUR_MS
+    return _by_the_hour(scan).select("type", "quantity", hour=hour, item=item).collect()
 
 
 def _states(

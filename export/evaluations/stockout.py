@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ from models.session import Session
 Tell = Callable[[str, float], None]
 _SERVICE_LEVEL = 0.9
 _SHARED = frozenset({"service_level"})
+#: By head: what it tells, and the features that there are for it.
+_HEADS = {"hours": ("hazards", hour_names), "days": ("next_day", day_names)}
 
 
 def evaluate(
@@ -107,13 +109,21 @@ class Heads:
 
     def hazards(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """From the features in `hour_names` (n, k) to hazards (n, 4)."""
-        return self._ask("hours", "hazards", features, hour_names())
+        return self.ask("hours", features)[0]
 
     def next_day(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """From the features in `day_names` (n, k) to the quantiles of the next day (n, 3)."""
-        return self._ask("days", "next_day", features, day_names())
+        return self.ask("days", features)[0]
 
-    def _ask(self, head: str, output: str, features: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[Any]:
+    def ask(self, head: Literal["hours", "days"], features: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What a head tells of the features that there are for it, and each feature's contribution (n, k).
+
+        Raises:
+            UsageError: the model has no such head, or takes other features.
+        """
+        output, names = _HEADS[head][0], _HEADS[head][1]()
+        if head not in self._session.widths:
+            raise UsageError(f"the model has no head for {head}; train it on a log of sales by the hour")
         wanted = self._names.get(head, list(names))
         if unknown := [name for name in wanted if name not in names]:
             raise UsageError(
@@ -130,8 +140,12 @@ class Heads:
             "position": np.zeros(n, np.float32),
             "service_level": np.array([_SERVICE_LEVEL], np.float32),
         }
-        of_head = np.ascontiguousarray(features[:, [names.index(name) for name in wanted]])
-        return self._session.run(item | {head: of_head}, n, _SHARED)[output]
+        columns = [names.index(name) for name in wanted]
+        of_head = np.ascontiguousarray(features[:, columns])
+        told = self._session.run(item | {head: of_head}, n, _SHARED)
+        parts = np.zeros((n, len(names)), np.float32)
+        parts[:, columns] = told[f"{head}_contributions"]
+        return told[output], parts
 
 
 def by_the_hour(heads: Heads, events: Path, from_ms: int | None, plan: Plan, tell: Tell) -> list[Metric]:
