@@ -43,16 +43,24 @@ class Log:
         return int(self.history.demand.columns["event_time_ms"].max())
 
 
-def read_log(directory: Path) -> Log:
+def read_log(directory: Path, of_customers: bool = False) -> Log:
     """Reads orders and products of an event log; one without a catalog will do.
 
     Raises:
-        UsageError: the directory is no event log.
+        UsageError: the directory is no event log, or holds no order lines; or none that names its customer, and
+            `of_customers` says that they are needed.
     """
     try:
-        return Log(read_orders(directory), read_products(directory))
+        orders = read_orders(directory)
+        if not len(orders.demand):
+            raise UsageError(f"{directory}: its orders hold no order lines; there is nothing to learn from")
+        if of_customers and not len(orders.orders):
+            raise UsageError(f"{directory}: none of its orders names a customer; only stockout can do without")
+        return Log(orders, read_products(directory))
     except (FileNotFoundError, EventLogError) as error:
         raise UsageError(str(error)) from error
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{directory}: its catalog or orders cannot be read: {error}") from error
 
 
 def occurrence(keys: Sequence[str]) -> NDArray[np.int64]:

@@ -64,7 +64,7 @@ class Lists:
 
 def lists_of(events: Path, practice: int, seed: int) -> tuple[Lists, Rows] | None:
     """The real lists of an event log, and rows to practise on; None for a log without campaigns."""
-    log = read_log(events)
+    log = read_log(events, of_customers=True)
     products = Products(log)
     purchases = purchases_of(log, products)
     campaigns = campaigns_of(events, products, purchases.customers)

@@ -41,7 +41,7 @@ def measure(model_dir: Path, events: Path, from_ms: int | None, draws: int, seed
     Raises:
         UsageError: no order to test.
     """
-    log = read_log(events)
+    log = read_log(events, of_customers=True)
     split = split_of(log.first_ms, log.last_ms, horizon_days=0, test_days=_TEST_DAYS)
     start = split.test_from_ms if from_ms is None else from_ms
     tell("orders and what was before them", 0.0)

@@ -84,7 +84,7 @@ def evaluate_last(model_dir: Path, events: Path, draws: int = 500, seed: int = 7
     Raises:
         UsageError: no customer has three baskets.
     """
-    log = read_log(events)
+    log = read_log(events, of_customers=True)
     baskets = baskets_of(log)
     drawn = resamples(len(baskets.customers), draws, seed)
     return _checked(_Bench(Scores(model_dir), log, baskets, last_baskets(baskets), drawn, seed), events).next_basket()
@@ -99,7 +99,7 @@ def measure(
     tell: Tell = lambda text, share: None,
 ) -> list[Metric]:
     """As `evaluate`, of anything that gives rows a rank and P(bought again within 30 days), float64 of (n,)."""
-    log = read_log(events)
+    log = read_log(events, of_customers=True)
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
     drawn = resamples(len(baskets.customers), draws, seed)

@@ -78,7 +78,7 @@ class Task(ABC):
         """
         if hours_events is not None:
             raise UsageError(f"--hours-events goes with stockout; {self.name} learns from one event log")
-        log = read_log(events)
+        log = read_log(events, of_customers=True)
         split = self.split(log)
         if test_from_ms is not None:
             split = split.starting(test_from_ms)
