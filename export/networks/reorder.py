@@ -74,7 +74,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         width = len(FEATURES)
         self.inputs = Standardise(width)
         self.chances = Weighed(width, (40, 24), len(HORIZONS_DAYS) - 1, 0.2)
-        self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(32, 24), members=4, drop=0.15), drop=0.3)
+        self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(64, 32), members=4, drop=0.3), drop=0.3)
         self.active = Active()
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(1))

@@ -27,7 +27,7 @@ class Reorder(Task):
     name = "reorder"
     task = "reorder"
     shared = frozenset({"words", "place", "age_days"})
-    epochs = 3
+    epochs = 5
 
     def split(self, log: Log) -> Split:
         """30 days of gap."""

@@ -22,6 +22,8 @@ from export.tasks.lists import Lists, lists_of
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
 _MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
 _EPOCHS_ACTIVE = 4
+#: Passes for the chances, at most; what ranks may take all that it is given.
+_EPOCHS_CHANCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
     arrays, as_of = fits.arrays, fits.arrays["as_of_ms"]
     rows = split.validation(as_of) & fits.after
     shown = Known(arrays, rows, split.test_from_ms, network.inputs, recent=False)
-    of_chances = fits.chances(network, split.validation_from_ms, epochs, shown)
+    of_chances = fits.chances(network, split.validation_from_ms, min(epochs, _EPOCHS_CHANCES), shown)
     calibrate(network, shown)
     gap = (as_of >= split.fit_until_ms) & (as_of < split.test_from_ms) & ~fits.after & arrays["wide"]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
