@@ -17,7 +17,7 @@ from export.split import Split
 from export.tasks.base import Arrays, Tell
 from export.tasks.chances import Known, Orders, calibrate, level
 from export.tasks.fed import Plain
-from export.tasks.lists import Lists, lists_of
+from export.tasks.lists import lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
 _MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
@@ -64,18 +64,20 @@ class Fits:
             lambda text, share: self.tell(f"chances: {text}", share / 2),
         )
 
-    def ranks(self, network: Any, until_ms: int, epochs: int, shown: Lists | None = None) -> int:
-        """Trains what ranks on the orders before a time; gives the epochs."""
+    def ranks(self, network: Any, until_ms: int, epochs: int) -> None:
+        """Trains what ranks on the orders before a time.
+
+        How many passes are best is not chosen on the last of the lists: they tell it by less than their noise.
+        """
         orders = self._before(until_ms) & ~self.after
         drawn = self._drawn(orders, _MOST_LISTS)
         lists = lists_of(self.arrays, drawn, network.inputs, self.sequences, until_ms)
-        return train(
+        train(
             network.places,
             lambda at: lists.loss(network.places, at),
             len(lists),
-            Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
-            (lambda: -shown.ndcg(network.places)) if shown else None,
-            lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
+            Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, seed=self.seed),
+            tell=lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
         )
 
     def active(self, network: Any, until_ms: int) -> None:
@@ -122,10 +124,10 @@ class Fits:
 
 
 def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]]:
-    """A calibrated network of what was known before validation; and the best numbers of epochs, with figures.
+    """A calibrated network of what was known before validation; and the numbers of epochs, with figures.
 
     Chances are chosen on the validation period, which their labels fill with the gap after it; what ranks has labels of
-    the moment, and is chosen on that gap.
+    the moment, and is measured on that gap.
     """
     network = fits.fresh(split.validation_from_ms)
     arrays, as_of = fits.arrays, fits.arrays["as_of_ms"]
@@ -135,11 +137,11 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
     calibrate(network, shown)
     gap = (as_of >= split.fit_until_ms) & (as_of < split.test_from_ms) & ~fits.after & arrays["wide"]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
-    of_ranks = fits.ranks(network, split.fit_until_ms, epochs, ranked)
+    fits.ranks(network, split.fit_until_ms, epochs)
     with torch.no_grad():
         return network, {
             "epochs": of_chances,
-            "epochs_rank": of_ranks,
+            "epochs_rank": epochs,
             "validation_loss": shown.whole(network),
             "validation_ndcg": ranked.ndcg(network.places),
             "scale": float(network.scale),
