@@ -14,6 +14,8 @@ _DEFAULTS: dict[str, pl.Expr] = {
     "lead_time_days": pl.lit(7.0),
 }
 _COLUMNS = ("sku", "name", "unit_price", *_DEFAULTS)
+#: What is read of a line of JSON.
+_ORDER = {"lines": pl.List(pl.Struct({"sku": pl.String, "unit_price": pl.Float64}))}
 
 
 def read_products(directory: Path) -> pl.DataFrame:
@@ -43,7 +45,7 @@ def read_products(directory: Path) -> pl.DataFrame:
 def _ordered(directory: Path) -> pl.DataFrame:
     """Every product of the orders, by sku."""
     path = topic_file(directory, "orders")
-    orders = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
+    orders = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path, schema=_ORDER)
     lines = orders.select(pl.col("lines").explode()).select(
         pl.col("lines").struct.field("sku"), pl.col("lines").struct.field("unit_price").cast(pl.Float64)
     )

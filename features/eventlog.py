@@ -17,6 +17,9 @@ from features.logfile import chunks, topic_file
 from features.logrows import LogRows, rows_of_chunk, typed
 from features.rows import STREAMS, Rows
 
+#: The columns of a catalog that holds nothing.
+_CATALOG = {"sku": pl.String, "name": pl.String, "unit_price": pl.Float64}
+
 
 @dataclass(frozen=True, slots=True)
 class OrderHistory:
@@ -73,4 +76,6 @@ def read_inventory(directory: Path, stream: str = "inventory") -> Rows:
 def read_catalog(directory: Path) -> pl.DataFrame:
     """The catalog: sku, name, unit_price, lead_time_days and what else the topic's schema has."""
     path = topic_file(directory, "catalog")
-    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ndjson(path)
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path)
+    return pl.read_ndjson(path) if path.stat().st_size else pl.DataFrame(schema=_CATALOG)

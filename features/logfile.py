@@ -113,8 +113,17 @@ def topic_file(directory: Path, topic: str) -> Path:
 
 
 def has_topic(directory: Path, topic: str) -> bool:
-    """Whether an event log has a file of a topic; says nothing of what is in it."""
-    return any((directory / f"{topic}.{kind}").exists() for kind in ("parquet", "jsonl"))
+    """Whether an event log has records of a topic: a recording has files of topics that were empty, too.
+
+    A parquet file that cannot be read counts: whoever reads it says what is wrong.
+    """
+    lines, table = directory / f"{topic}.jsonl", directory / f"{topic}.parquet"
+    if lines.exists() and lines.stat().st_size:
+        return True
+    try:
+        return table.exists() and pq.read_metadata(table).num_rows > 0
+    except (pa.ArrowInvalid, OSError):
+        return True
 
 
 def chunks(path: Path, topic: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:

@@ -22,6 +22,7 @@ from export.errors import UsageError
 from export.evaluations.stockout import Heads
 from export.shelves import COLUMNS, shelves_of, when, written
 from features.aggregations.base import DAY_MS, HOUR_MS
+from features.logfile import has_topic
 from models.registry import SHIPPED, Model, load
 from tests.export.hours import A_DAY, FIRST_DAY, OPENS, made_up, write_hours
 
@@ -146,6 +147,16 @@ def test_the_price_that_was_told_for_tomorrow_is_known(log: Path, tmp_path: Path
 def test_moments_of_which_nothing_can_be_said(log: Path, model: Model, day: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         shelves_of(log, model, at(12, day))
+
+
+def test_a_recording_will_do(log: Path, model: Model, tmp_path: Path) -> None:
+    """Lines of JSON, with empty files of the topics that had no records."""
+    pl.read_parquet(log / "inventory.parquet").write_ndjson(tmp_path / "inventory.jsonl")
+    for topic in ("orders", "clicks", "catalog", "offers"):
+        (tmp_path / f"{topic}.jsonl").touch()
+    assert not has_topic(tmp_path, "orders")
+    assert has_topic(tmp_path, "inventory")
+    assert_frame_equal(shelves_of(tmp_path, model, at(12)), shelves_of(log, model, at(12)))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
