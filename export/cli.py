@@ -9,6 +9,7 @@ import typer
 from export import pathcommands, shelfcommand, wholecommands
 from export.errors import UsageError
 from export.options import console
+from models.manifest import ManifestError
 
 app = typer.Typer(
     name="tidecast-export",
@@ -50,9 +51,9 @@ app.command(name="import-model")(wholecommands.import_model)
 
 
 def main() -> None:
-    """Runs the command; a usage error is one message and exit code 2."""
+    """Runs the command; a usage error or a broken model is one message and exit code 2."""
     try:
         app()
-    except UsageError as error:
+    except (UsageError, ManifestError) as error:
         console.print(f"[red]tidecast-export:[/red] {error}")
         sys.exit(2)

@@ -13,8 +13,7 @@ from export.errors import UsageError
 from export.options import ARTIFACTS, EVENTS, Events, bar, console
 from export.report import time_of
 from export.shelves import check_form, shelves_of, when, written
-from models.manifest import ManifestError
-from models.registry import load
+from models.manifest import versions
 
 _MODEL = "stockout"
 #: Reasons that are shown of each; the file has more.
@@ -27,8 +26,10 @@ def shelves(
         str | None,
         typer.Option(help="As of this time (UTC, 2026-06-24T12:00), to the hour.  [default: the log's end]"),
     ] = None,
-    registry: Annotated[Path, typer.Option("--models", help="Where released models live.")] = ARTIFACTS,
-    version: Annotated[str | None, typer.Option(help="Of the model.  [default: the newest]")] = None,
+    released: Annotated[
+        Path | None,
+        typer.Option("--model", help="A released model's directory.  [default: the newest in models/artifacts]"),
+    ] = None,
     top: Annotated[int, typer.Option(help="So many items are shown, those likely to run out first.", min=0)] = 20,
     out: Annotated[Path | None, typer.Option(help="Write all items: a .jsonl, .csv or .parquet file.")] = None,
 ) -> None:
@@ -43,17 +44,21 @@ def shelves(
     at_ms = time_of(at, "--at")
     if out is not None:
         check_form(out)
-    try:
-        model = load(registry, _MODEL, version)
-    except ManifestError as error:
-        raise UsageError(str(error)) from error
+    model_dir = released or _newest(ARTIFACTS)
     with bar("shelves") as tell:
-        found = shelves_of(events, model, at_ms, tell)
+        found = shelves_of(events, model_dir, at_ms, tell)
     if top:
         console.print(_shown(found.head(top)))
     if out is not None:
         written(found, out)
         console.print(f"{len(found):,} items in {out}")
+
+
+def _newest(registry: Path) -> Path:
+    known = versions(registry, _MODEL)
+    if not known:
+        raise UsageError(f"there is no {_MODEL} model in {registry}; give one with --model")
+    return registry / _MODEL / known[-1]
 
 
 def _shown(found: pl.DataFrame) -> Table:

@@ -28,7 +28,7 @@ from export.datasets.periods import WARM_UP_DAYS
 from export.errors import UsageError
 from export.evaluations.stockout import Heads
 from features.aggregations.base import DAY_MS, HOUR_MS
-from models.registry import Model
+from models.session import Session
 
 Tell = Callable[[str, float], None]
 
@@ -53,13 +53,13 @@ _WHY = pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64}))
 
 
 def shelves_of(
-    events: Path, model: Model, at_ms: int | None = None, tell: Tell = lambda text, share: None
+    events: Path, model_dir: Path, at_ms: int | None = None, tell: Tell = lambda text, share: None
 ) -> pl.DataFrame:
     """What the model says of all items at a moment.
 
     Args:
         events: the event log: its inventory tells `units_sold`, `ran_out` and `restocked`.
-        model: released with heads for hours and days.
+        model_dir: of a stock-out model that was released with heads for hours and days.
         at_ms: event time; what is told from then on is not read. The end of the log's last hour where None.
         tell: hears what is being done, and the share done.
 
@@ -70,8 +70,9 @@ def shelves_of(
 
     Raises:
         UsageError: the log does not tell sales by the hour, or not of that moment, or too few days before it.
+        ManifestError: there is no such model.
     """
-    heads = Heads(model.session, model.directory)
+    heads = Heads(Session(model_dir / "model.onnx"), model_dir)
     until_ms = told_until(events)
     at_ms = until_ms if at_ms is None else at_ms // HOUR_MS * HOUR_MS
     if at_ms > until_ms + DAY_MS:

@@ -125,8 +125,14 @@ def test_quantiles_do_not_cross() -> None:
     assert bool((wanted[1:] >= wanted[:-1] - 1e-6).all())
 
 
-def test_command_reports_usage_errors_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["tidecast-export", "dataset", "reorder", "--events", str(tmp_path)])
+@pytest.mark.parametrize("command", [["dataset"], ["evaluate", "--model", "."]])
+def test_command_reports_usage_errors_with_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Of an event log that is none, and of a model whose manifest is broken."""
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tidecast-export", command[0], "reorder", *command[1:], "--events", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

@@ -23,7 +23,8 @@ from export.evaluations.stockout import Heads
 from export.shelves import COLUMNS, shelves_of, when, written
 from features.aggregations.base import DAY_MS, HOUR_MS
 from features.logfile import has_topic
-from models.registry import SHIPPED, Model, load
+from models.registry import SHIPPED, load
+from models.session import Session
 from tests.export.hours import A_DAY, FIRST_DAY, OPENS, made_up, write_hours
 
 DAY = FIRST_DAY + 30
@@ -37,8 +38,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return load(SHIPPED, "stockout")
+def model() -> Path:
+    return load(SHIPPED, "stockout").directory
 
 
 def at(hour: float, day: int = DAY) -> int:
@@ -55,12 +56,12 @@ def cut(log: Path, until_ms: int, into: Path) -> Path:
 
 
 @pytest.mark.parametrize("hour", HOURS)
-def test_it_is_what_training_would_have_seen(log: Path, model: Model, hour: int) -> None:
+def test_it_is_what_training_would_have_seen(log: Path, model: Path, hour: int) -> None:
     found, hours = shelves_of(log, model, at(hour)), read_hourly(log)
     groups = groups_of(hours.items, dict(read_products(log).select("sku", "category").iter_rows()))
     rows = hazard_rows(hours, np.arange(len(hours.items)), DAY, DAY + 1)
     rows = rows.take(rows.row == 30 * A_DAY + hour - OPENS - 1)
-    heads = Heads(model.session, model.directory)
+    heads = Heads(Session(model / "model.onnx"), model)
     told = heads.hazards(hazard_features(hours, groups, rows)[1]).astype(np.float64)
     within = dict(zip(rows.item.tolist(), (1.0 - np.cumprod(1.0 - told, axis=1)).tolist(), strict=True))
     every = np.arange(len(hours.items))
@@ -77,16 +78,16 @@ def test_it_is_what_training_would_have_seen(log: Path, model: Model, hour: int)
 
 
 @pytest.mark.parametrize("hour", [*HOURS, 22, 24])
-def test_what_comes_later_changes_nothing(log: Path, model: Model, hour: int, tmp_path: Path) -> None:
+def test_what_comes_later_changes_nothing(log: Path, model: Path, hour: int, tmp_path: Path) -> None:
     then = cut(log, at(hour), tmp_path / "then")
     assert_frame_equal(shelves_of(log, model, at(hour)), shelves_of(then, model, at(hour)))
 
 
-def test_a_started_hour_has_not_happened(log: Path, model: Model) -> None:
+def test_a_started_hour_has_not_happened(log: Path, model: Path) -> None:
     assert_frame_equal(shelves_of(log, model, at(12.7)), shelves_of(log, model, at(12)))
 
 
-def test_first_comes_what_runs_out_first(log: Path, model: Model) -> None:
+def test_first_comes_what_runs_out_first(log: Path, model: Path) -> None:
     found = shelves_of(log, model, at(12))
     assert tuple(found.columns) == COLUMNS
     here = found.filter("in_stock")
@@ -109,14 +110,14 @@ def test_first_comes_what_runs_out_first(log: Path, model: Model) -> None:
 
 
 @pytest.mark.parametrize(("hour", "day"), [(2, DAY), (6, DAY), (22, DAY + 1), (23.5, DAY + 1)])
-def test_a_closed_shop_has_demand_only(log: Path, model: Model, hour: float, day: int) -> None:
+def test_a_closed_shop_has_demand_only(log: Path, model: Path, hour: float, day: int) -> None:
     found = shelves_of(log, model, at(hour))
     assert found["p_out_4h"].is_null().all()
     assert found["demand_q50"].is_not_null().all()
     assert {d.toordinal() - 719_163 for d in found["day"].to_list()} == {day}
 
 
-def test_the_end_of_the_log_is_the_moment_if_none_is_given(log: Path, model: Model, tmp_path: Path) -> None:
+def test_the_end_of_the_log_is_the_moment_if_none_is_given(log: Path, model: Path, tmp_path: Path) -> None:
     then = cut(log, at(12), tmp_path / "then")
     assert_frame_equal(shelves_of(then, model), shelves_of(log, model, at(12)))
 
@@ -144,12 +145,12 @@ def test_the_price_that_was_told_for_tomorrow_is_known(log: Path, tmp_path: Path
     ("day", "message"),
     [(FIRST_DAY + 36, "its hours end at"), (FIRST_DAY + 10, "begins less than 14 days before"), (2, "no units_sold")],
 )
-def test_moments_of_which_nothing_can_be_said(log: Path, model: Model, day: int, message: str) -> None:
+def test_moments_of_which_nothing_can_be_said(log: Path, model: Path, day: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         shelves_of(log, model, at(12, day))
 
 
-def test_a_recording_will_do(log: Path, model: Model, tmp_path: Path) -> None:
+def test_a_recording_will_do(log: Path, model: Path, tmp_path: Path) -> None:
     """Lines of JSON, with empty files of the topics that had no records."""
     pl.read_parquet(log / "inventory.parquet").write_ndjson(tmp_path / "inventory.jsonl")
     for topic in ("orders", "clicks", "catalog", "offers"):
@@ -160,9 +161,9 @@ def test_a_recording_will_do(log: Path, model: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_the_command_writes_all_items(log: Path, model: Model, form: str, tmp_path: Path) -> None:
+def test_the_command_writes_all_items(log: Path, model: Path, form: str, tmp_path: Path) -> None:
     path = tmp_path / "made" / f"shelves.{form}"
-    asked = ["shelves", "--events", str(log), "--at", when(at(12)), "--models", str(SHIPPED), "--out", str(path)]
+    asked = ["shelves", "--events", str(log), "--at", when(at(12)), "--model", str(model), "--out", str(path)]
     assert CliRunner().invoke(app, asked).exit_code == 0
     scans: dict[str, Callable[[Path], pl.LazyFrame]] = {
         "jsonl": pl.scan_ndjson,
