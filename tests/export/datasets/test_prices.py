@@ -18,6 +18,8 @@ from tests.export.hours import FIRST_DAY, made_up, write_hours
 
 DAY_MS = 86_400_000
 DAYS = 20
+#: Days of which a price is known: those of the log, and the one after the last.
+PRICED = DAYS + 1
 BEGIN_MS = FIRST_DAY * DAY_MS
 
 
@@ -57,19 +59,19 @@ def test_a_log_without_prices_has_none(tmp_path: Path) -> None:
 def test_a_price_stands_from_its_day_until_another(ending: str, tmp_path: Path) -> None:
     evening = 1 / DAY_MS
     found = read(tmp_path, price(0.2, 3 - evening, 3), price(0.0, 5 - evening, 5), ending=ending)
-    assert of_first(found) == [None] * 3 + [0.2] * 2 + [0.0] * (DAYS - 5)
+    assert of_first(found) == [None] * 3 + [0.2] * 2 + [0.0] * (PRICED - 5)
     assert found.discount is not None
     assert np.isnan(found.discount[:, 1:]).all()
 
 
 def test_what_is_told_when_the_day_has_begun_counts_from_the_next(tmp_path: Path) -> None:
-    assert of_first(read(tmp_path, price(0.2, 3, 3))) == [None] * 4 + [0.2] * (DAYS - 4)
-    assert of_first(read(tmp_path, price(0.2, 2, 3.5))) == [None] * 4 + [0.2] * (DAYS - 4)
+    assert of_first(read(tmp_path, price(0.2, 3, 3))) == [None] * 4 + [0.2] * (PRICED - 4)
+    assert of_first(read(tmp_path, price(0.2, 2, 3.5))) == [None] * 4 + [0.2] * (PRICED - 4)
 
 
 def test_what_was_told_long_before_waits_and_what_is_told_late_does_not_undo_it(tmp_path: Path) -> None:
     found = read(tmp_path, price(0.5, 1, 6), price(0.1, -3, -2), price(0.3, 7.5, 4), price(0.4, 1.5, 6))
-    assert of_first(found) == [0.1] * 6 + [0.4] * (DAYS - 6)
+    assert of_first(found) == [0.1] * 6 + [0.4] * (PRICED - 6)
 
 
 def test_prices_of_items_that_sell_nothing_are_left_out(tmp_path: Path) -> None:
