@@ -42,6 +42,11 @@ def read_products(directory: Path) -> pl.DataFrame:
     return pl.concat([listed, more]) if len(more) else listed
 
 
+def categories(directory: Path) -> dict[str, str | None]:
+    """The category of each product of a log."""
+    return dict(read_products(directory).select("sku", "category").iter_rows())
+
+
 def _ordered(directory: Path) -> pl.DataFrame:
     """Every product of the orders, by sku."""
     path = topic_file(directory, "orders")

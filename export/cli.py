@@ -19,8 +19,8 @@ app = typer.Typer(
     help="""Trains Tidecast's models on an event log and releases them as ONNX.
 
 The steps, in order: **dataset → train → evaluate → convert → verify → quantize → benchmark → release**.
-A model that was trained elsewhere: **import-model**. What a model says of every shelf: **shelves**.
-Each leaves its result in a work directory.
+Each leaves its result in a work directory. A model that was trained elsewhere: **import-model**. What a model says of
+every shelf: **shelves**.
 
 Examples:
 

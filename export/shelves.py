@@ -18,7 +18,7 @@ import polars as pl
 import polars.selectors as cs
 from numpy.typing import NDArray
 
-from export.catalog import read_products
+from export.catalog import categories
 from export.datasets.dayfeatures import LEVEL, day_features, day_names
 from export.datasets.days import days_of
 from export.datasets.hazard import HOURS_AHEAD, HazardRows
@@ -82,7 +82,7 @@ def shelves_of(
     row = _last_hour(hours, at_ms)
     if hours.day[row] - hours.first_day < WARM_UP_DAYS:
         raise UsageError(f"{events}: it begins less than {WARM_UP_DAYS} days before {when(at_ms)}")
-    groups = groups_of(hours.items, dict(read_products(events).select("sku", "category").iter_rows()))
+    groups = groups_of(hours.items, categories(events))
     item = np.flatnonzero(hours.state[row] != UNKNOWN)
     places = [hours.items[i].split(":", 1) for i in item.tolist()]
     return (

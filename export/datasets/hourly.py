@@ -99,7 +99,7 @@ def read_hourly(events: Path, opening: range = range(6, 22), until_ms: int | Non
     table = _read(scan)
     sales = table.filter(pl.col("type") == "units_sold")
     if sales.is_empty():
-        raise UsageError(f"{events}: its inventory has no units_sold; import a data set with sales by the hour")
+        raise _nothing(events, "" if until_ms is None else " before the moment asked about")
     items = sorted(table["item"].unique().to_list(), key=natural)
     code = pl.col("item").replace_strict(items, range(len(items)), return_dtype=pl.Int64)
     table = table.with_columns(item=code)
@@ -114,7 +114,7 @@ def read_hourly(events: Path, opening: range = range(6, 22), until_ms: int | Non
     state = _states(at, hour, item, shape)
     known = np.zeros((days, len(items)), bool)
     known[hour // DAY_HOURS, item] = True
-    if until_ms is not None and days > 1:
+    if until_ms is not None and until_ms % DAY_MS and days > 1:
         known[-1] |= known[-2]
     state[~np.repeat(known, DAY_HOURS, axis=0)] = UNKNOWN
     open_ = np.isin(np.arange(shape[0]) % DAY_HOURS, np.array(opening))
@@ -130,8 +130,12 @@ def told_until(events: Path) -> int:
     """
     last = _by_the_hour(_scan(events)).select(pl.col("event_time_ms").max()).collect().item()
     if last is None:
-        raise UsageError(f"{events}: its inventory has no units_sold; import a data set with sales by the hour")
+        raise _nothing(events)
     return (int(last) // HOUR_MS + 1) * HOUR_MS
+
+
+def _nothing(events: Path, when: str = "") -> UsageError:
+    return UsageError(f"{events}: its inventory has no units_sold{when}; import a data set with sales by the hour")
 
 
 def has_hours(events: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.catalog import read_products
+from export.catalog import categories
 from export.datasets.dayfeatures import LEVEL, day_features
 from export.datasets.days import Days, days_of
 from export.datasets.hazard import HazardRows, hazard_rows
@@ -56,8 +56,7 @@ def build(
     """
     hours = read_hourly(events)
     periods = periods_of(hours, from_ms)
-    category = dict(read_products(events).select("sku", "category").iter_rows())
-    groups = groups_of(hours.items, category)
+    groups = groups_of(hours.items, categories(events))
     taught = np.flatnonzero(~held_out(hours.items, HELD_OUT_SEED))
     return {
         **_hours(hours, groups, taught, periods, seed, tell),

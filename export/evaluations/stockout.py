@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from export.catalog import read_products
+from export.catalog import categories
 from export.datasets import stockout as leadtimes
 from export.datasets.dayfeatures import day_names
 from export.datasets.hazardfeatures import groups_of, hour_names
@@ -151,6 +151,5 @@ class Heads:
 def by_the_hour(heads: Heads, events: Path, from_ms: int | None, plan: Plan, tell: Tell) -> list[Metric]:
     """Figures of hours and days."""
     hours = read_hourly(events)
-    category = dict(read_products(events).select("sku", "category").iter_rows())
-    bench = Bench(hours, groups_of(hours.items, category), periods_of(hours, from_ms), plan, tell)
+    bench = Bench(hours, groups_of(hours.items, categories(events)), periods_of(hours, from_ms), plan, tell)
     return bench.hazards(heads.hazards) + bench.next_day(heads.next_day)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.catalog import read_products
+from export.catalog import categories
 from export.curves import Curve, curve_of
 from export.datasets import hourset
 from export.datasets import stockout as leadtimes
@@ -129,10 +129,9 @@ class Stockout(Task):
         if not network.knows_hours:
             return []
         hours = read_hourly(events)
-        category = dict(read_products(events).select("sku", "category").iter_rows())
         # A log of hours alone has given the split; beside orders, the hours' own test is the last week.
         from_ms = None if network.knows_orders else split.test_from_ms
-        bench = Bench(hours, groups_of(hours.items, category), periods_of(hours, from_ms), Plan())
+        bench = Bench(hours, groups_of(hours.items, categories(events)), periods_of(hours, from_ms), Plan())
         return bench.hazards(lambda x: _run(network.hours, x)) + bench.next_day(lambda x: _run(network.days, x))
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
