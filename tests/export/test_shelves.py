@@ -122,6 +122,14 @@ def test_the_end_of_the_log_is_the_moment_if_none_is_given(log: Path, model: Pat
     assert_frame_equal(shelves_of(then, model), shelves_of(log, model, at(12)))
 
 
+def test_an_item_of_which_a_day_told_nothing_is_unknown_when_it_is_over(log: Path, model: Path, tmp_path: Path) -> None:
+    then = cut(log, at(24), tmp_path / "then")
+    told = pl.read_parquet(then / "inventory.parquet")
+    silent = (pl.col("sku") == "0") & (pl.col("location") == "city-0/store-0") & (pl.col("event_time_ms") >= at(0))
+    told.filter(~silent).write_parquet(then / "inventory.parquet")
+    assert [len(shelves_of(then, model, at(hour))) for hour in (12, 24)] == [18, 17]
+
+
 def test_the_price_that_was_told_for_tomorrow_is_known(log: Path, tmp_path: Path) -> None:
     then = cut(log, at(24), tmp_path / "then")
     told = pl.read_parquet(then / "inventory.parquet")
