@@ -34,7 +34,7 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
         UsageError: the file is larger than 3 MB.
     """
     wanted, given = graph_of(task, inputs, lacked(network))
-    sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c", "p", "h", "d")}
+    sizes = {name: torch.export.Dim(name, min=1, max=1_000_000) for name in ("n", "b", "c", "p", "h", "d", "s")}
     dynamic = tuple(
         {axis: sizes[name] for axis, name in enumerate(_axes(kind)) if name in sizes} for kind in wanted.values()
     )

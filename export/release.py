@@ -93,7 +93,8 @@ def _write(work: Work, manifest: Manifest, directory: Path) -> None:
 def _manifest(task: Task, work: Work, arrays: Arrays, origin: Origin, version: str) -> Manifest:
     """What is known once there is a graph."""
     network = work.network(task.network())
-    agreed = contract(task.vector)
+    heads = task.heads(network, arrays, origin)
+    agreed = contract(task.vector, {head.input for head in heads})
     inputs, outputs = graph_of(task.task, Session(work.path("model.onnx", "convert")).inputs, lacked(network))
     fitted = origin.split.fit(arrays["as_of_ms"])
     return Manifest(
@@ -114,7 +115,7 @@ def _manifest(task: Task, work: Work, arrays: Arrays, origin: Origin, version: s
         parity=Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0),
         licence="Apache-2.0",
         reference=histograms(arrays["features"][fitted], agreed.features),
-        heads=task.heads(network, arrays, origin),
+        heads=heads,
     )
 
 

@@ -209,8 +209,7 @@ def _carry(view: View, old: Layout, blob: bytes, record: NDArray[np.void]) -> di
         name = next((n for n in (aggregation.name, *aggregation.was) if n in stored), None)
         if name is None or stored[name].type != type(aggregation).__name__:
             continue
-        kinds = {f.name: f.dtype for f in aggregation.fields()}
-        if kinds != {f.name: f.dtype for f in stored[name].fields}:
+        if not aggregation.understands({f.name: f.dtype for f in stored[name].fields}):
             continue  # kept in another way
         if stored[name].parameters.keys() != aggregation.parameters().keys():
             continue  # a parameter that one of the two does not know may mean something else

@@ -83,14 +83,15 @@ def count_before(keys: Ints, first: Ints, entity: Ints, wanted: Ints, equal: boo
     return out
 
 
-class _Columns(Rows):
+class SlotRows(Rows):
     """Rows of entities that are told by their slots alone: folds read no names."""
 
     def __len__(self) -> int:
         return len(self.columns["event_time_ms"])
 
     def take(self, index: NDArray[np.intp]) -> Rows:
-        return _Columns(self.stream, (), {name: column[index] for name, column in self.columns.items()})
+        """The rows at `index`, in that order."""
+        return SlotRows(self.stream, (), {name: column[index] for name, column in self.columns.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def blocks(
         levels.row_ends.tolist(), levels.spine_ends.tolist(), levels.active.tolist(), strict=True
     ):
         if row_end > row:
-            part = _Columns(view.stream, (), {name: column[row:row_end] for name, column in taken.items()})
+            part = SlotRows(view.stream, (), {name: column[row:row_end] for name, column in taken.items()})
             view.fold(records[:active], levels.slots[row:row_end], part)
             row = row_end
         while done < spine_end:

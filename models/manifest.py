@@ -90,33 +90,42 @@ def tensors_of(task: str, lacks: Container[str] = ()) -> tuple[dict[str, str], d
     return {n: t for n, t in inputs.items() if n not in lacks}, {n: t for n, t in outputs.items() if n not in lacks}
 
 
-#: What a graph may have beside that, all of it or nothing: rows of their own (h hours of items, d days of items), of
-#: which a worker that has none sends none. A row that is all NaN has NaN for outputs, and contributions of 0.
-ROWS_APART: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "stockout": (
-        {"hours": "float32[h, hours]", "days": "float32[d, days]"},
-        {
-            "lost_sales": "float32[n]",
-            "hazards": "float32[h, 4]",
-            "hours_contributions": "float32[h, hours]",
-            "next_day": "float32[d, 3]",
-            "days_contributions": "float32[d, days]",
-        },
-    ),
+#: Parts that a graph may have beside that, each whole or not at all: rows of their own (h hours of items, d days of
+#: items; s items as a worker knows them), of which a caller that has none sends none. A row that is all NaN has NaN
+#: for outputs, and contributions of 0.
+ROWS_APART: dict[str, list[tuple[dict[str, str], dict[str, str]]]] = {
+    "stockout": [
+        (
+            {"hours": "float32[h, hours]", "days": "float32[d, days]"},
+            {
+                "lost_sales": "float32[n]",
+                "hazards": "float32[h, 4]",
+                "hours_contributions": "float32[h, hours]",
+                "next_day": "float32[d, 3]",
+                "days_contributions": "float32[d, days]",
+            },
+        ),
+        (
+            {"shelf": "float32[s, shelf]"},
+            {"shelf_hazards": "float32[s, 4]", "shelf_contributions": "float32[s, shelf]"},
+        ),
+    ],
 }
 
 
 def graph_of(task: str, names: Collection[str], lacks: Container[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-    """The graph contract of a task, with the optional part where `names`, of inputs or outputs, hold some of it.
+    """The graph contract of a task, with those optional parts of which `names`, of inputs or outputs, hold some.
 
     >>> list(graph_of("stockout", ["features"])[1])
     ['p_stockout', 'demand_quantiles', 'order_quantity', 'contributions']
+    >>> list(graph_of("stockout", ["features", "shelf"])[0])
+    ['features', 'lead_time_days', 'position', 'service_level', 'shelf']
     """
     inputs, outputs = tensors_of(task, lacks)
-    more, also = ROWS_APART.get(task, ({}, {}))
-    if not {*more, *also} & set(names):
-        return inputs, outputs
-    return inputs | more, outputs | also
+    for more, also in ROWS_APART.get(task, ()):
+        if {*more, *also} & set(names):
+            inputs, outputs = inputs | more, outputs | also
+    return inputs, outputs
 
 
 #: What counts as a release; other folders, such as drafts, are passed over.

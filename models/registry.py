@@ -64,26 +64,39 @@ def _check_graph(manifest: Manifest, session: Session) -> None:
         )
 
 
-def check_features(manifest: Manifest, features: Sequence[str], reads: Mapping[str, str]) -> None:
+def check_features(
+    manifest: Manifest,
+    features: Sequence[str],
+    reads: Mapping[str, str],
+    heads: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Refuses a model that was trained on other features than it would be fed.
 
     Args:
         manifest: of the model.
         features: names of the features in column order, as the engine has them.
         reads: `view.aggregation` to its fingerprint, as the engine has them.
+        heads: features of the optional parts of graphs that the engine feeds, by the name of their input.
 
     Raises:
         ManifestError: names the columns and aggregations that do not fit.
     """
     who = f"model {manifest.name} {manifest.version} does not fit its features"
-    if manifest.features != list(features):
-        gone = [f for f in manifest.features if f not in features]
-        new = [f for f in features if f not in manifest.features]
-        detail = f"it needs {gone}, which are gone" if gone else ""
-        detail += ("; " if gone and new else "") + (f"it does not know {new}" if new else "")
-        raise ManifestError(f"{who}: {detail or 'the columns are in another order'}; train and release it again")
+    pairs = [(manifest.features, features)]
+    pairs += [(head.features, heads[head.input]) for head in manifest.heads if heads and head.input in heads]
+    for wanted, found in pairs:
+        if wanted != list(found):
+            raise ManifestError(f"{who}: {_difference(wanted, found)}; train and release it again")
     changed = [name for name, fingerprint in manifest.reads.items() if reads.get(name) != fingerprint]
     if changed:
         raise ManifestError(
             f"{who}: {changed} have changed in the feature views since it was trained; train and release it again"
         )
+
+
+def _difference(wanted: Sequence[str], found: Sequence[str]) -> str:
+    gone = [f for f in wanted if f not in found]
+    new = [f for f in found if f not in wanted]
+    detail = f"it needs {gone}, which are gone" if gone else ""
+    detail += ("; " if gone and new else "") + (f"it does not know {new}" if new else "")
+    return detail or "the columns are in another order"

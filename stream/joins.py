@@ -21,6 +21,7 @@ from features.joined import JoinedView
 from features.rows import ALL
 from features.store import Store, StoreUnavailable
 from features.vectors import joined, regional
+from features.vectors.regional import RegionColumns
 from stream.metrics import Metrics
 from stream.settings import FeatureSettings
 
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 #: What a logged vector tells of the views of products that it joined: their version as in `ProductColumns`, the least
 #: of its rows, `UNJOINED` where one has none.
 JOINED_VERSION, UNJOINED = "joined_version", -1.0
+#: The same of the view of regions: as in `RegionColumns`, `UNJOINED` where there is none.
+REGION_VERSION = "region_version"
 
 
 #: The view that tells where a product is left.
@@ -105,28 +108,31 @@ class Joins:
             out.columns[at], out.version[at] = part.columns, part.version
         return Joined(out.columns, out.version, min(part.event_time_ms for _, part in parts))
 
-    def regions(self, items: Sequence[str], as_of_ms: Times) -> NDArray[np.float32]:
+    def regions(self, items: Sequence[str], as_of_ms: Times) -> RegionColumns:
         """What the region of each item says of its product as of the end of the hour before.
 
         Args:
             items: n of them, location:sku.
             as_of_ms: int64 of shape (n,).
-
-        Returns:
-            float32 of shape (n, 6), columns as `features.vectors.regional.FEATURES`; NaN is unknown.
         """
-        out = np.full((len(items), len(regional.FEATURES)), np.nan, np.float32)
+        out = regional.unknown(len(items))
         keys = [regional.region_key(item) for item in items]
         at = np.flatnonzero([key is not None for key in keys])
         if self._regions is None or not len(at):
             return out
+        hour = as_of_ms // HOUR_MS
         try:
-            read = self._regions.records([keys[i] or "" for i in at.tolist()], int(as_of_ms[at].max()) // HOUR_MS)
+            # Some at a time by the hour: a record that was read in an earlier one may not have all of it.
+            parts = [at[hour[at] == of] for of in np.unique(hour[at])]
+            read = [self._regions.records([keys[i] or "" for i in part.tolist()], int(hour[part[0]])) for part in parts]
         except StoreUnavailable as error:
             self._metrics.unjoined.inc(len(at))
             log.warning("scored without what regions say of products: %s", error)
             return out
-        out[at] = regional.region_columns(read.records, as_of_ms[at])
+        for part, found in zip(parts, read, strict=True):
+            told = regional.region_columns(found.records, as_of_ms[part])
+            out.columns[part], out.version[part] = told.columns, told.version
+            out.event_time_ms[part] = told.event_time_ms
         return out
 
     def out_of_stock(self, skus: Sequence[str], as_of_ms: Times) -> NDArray[np.bool_]:

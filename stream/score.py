@@ -47,7 +47,7 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
         for name in SCORERS:
             model = load(directory, name, settings.versions.get(name))
             wanted = contract(model.manifest.vector)
-            check_features(model.manifest, wanted.features, wanted.reads)
+            check_features(model.manifest, wanted.features, wanted.reads, wanted.heads)
             models[name] = model
     except ManifestError as error:
         raise UsageError(f"{error} (see `tidecast models list`)") from error

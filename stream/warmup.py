@@ -16,7 +16,7 @@ from features.ids import IdCache
 from features.rows import STREAMS, rows_of
 from features.shards import merged
 from features.table import EntityTable
-from features.vectors import joined, regional
+from features.vectors import joined, regional, shelf
 from features.vectors.next_best_offer import offer_rows
 from features.vectors.reorder import JOINED, join, reorder_rows
 from features.vectors.stockout import stockout_rows
@@ -42,6 +42,7 @@ def warm_up() -> None:
     join(rows.customer, rows.features, rows.features[:, : len(JOINED)])
     offer_rows(customers, customers.slots_of(["warm:up"]), as_of)
     stockout_rows(items, items.slots_of(["warm:up"]), as_of, np.array([7.0]))
+    shelf.shelf_rows(items, items.slots_of(["warm:up"]), as_of)
     _join(tables, as_of)
     reasons.warm_up()
     Reference(IdCache()).words(np.zeros(1, np.uint64))

@@ -66,6 +66,51 @@ _SAID: dict[str, tuple[str, str]] = {
     "weekday_sin": ("the day of the week", "the day of the week"),
     "weekday_cos": ("the day of the week", "the day of the week"),
     "demand": ("the demand of the item", "the demand of the item"),
+    # Of an item's next hours.
+    "opening_hour": ("the hour of the day", "the hour of the day"),
+    "weekday": ("the day of the week", "the day of the week"),
+    "sold_1h": ("{:.1} sold in the last hour", "1 sold in the last hour"),
+    "sold_2h": ("{:.1} sold in 2 hours", "1 sold in 2 hours"),
+    "sold_3h": ("{:.1} sold in 3 hours", "1 sold in 3 hours"),
+    "sold_6h": ("{:.1} sold in 6 hours", "1 sold in 6 hours"),
+    "sold_today": ("{:.1} sold today", "1 sold today"),
+    "sold_since_restock": ("{:.1} sold since it was restocked", "1 sold since it was restocked"),
+    "sold_late_yesterday": ("{:.1} sold yesterday evening", "1 sold yesterday evening"),
+    "usual_day": ("usually {:.1} a day", "usually 1 a day"),
+    "level_last": ("ran out after {:.1} last time", "ran out after 1 last time"),
+    "level_before": ("ran out after {:.1} the times before", "ran out after 1 the times before"),
+    "hours_since_sale": ("{} hours since the last sale", "1 hour since the last sale"),
+    "hours_since_restock": ("{} hours since it was restocked", "1 hour since it was restocked"),
+    "hours_since_run_out": ("{} hours since it ran out", "1 hour since it ran out"),
+    "sold_of_level_last": ("{:%} sold of what there was last time", "all sold of what there was last time"),
+    "sold_of_level_before": ("{:%} sold of what there was before", "all sold of what there was before"),
+    "usual_so_far": ("usually {:.1} by this hour", "usually 1 by this hour"),
+    "usual_next_1h": ("usually {:.1} in the next hour", "usually 1 in the next hour"),
+    "usual_next_2h": ("usually {:.1} in the next 2 hours", "usually 1 in the next 2 hours"),
+    "usual_next_4h": ("usually {:.1} in the next 4 hours", "usually 1 in the next 4 hours"),
+    "usual_rest": ("usually {:.1} until closing time", "usually 1 until closing time"),
+    "pace_today": ("sells {:.1} times as usual today", "sells as usual today"),
+    "region_shops": ("{} shops of the region have it", "1 shop of the region has it"),
+    "region_out_share": ("{:%} of the region's shops are out of it", "all shops of the region are out of it"),
+    "region_out_share_1h": ("{:%} of the region's shops were out of it an hour ago", "all were out of it an hour ago"),
+    "region_out_share_3h": ("{:%} of the region's shops were out of it 3 hours ago", "all were out of it 3 hours ago"),
+    "region_out_share_24h": ("{:%} of the region's shops were out of it a day ago", "all were out of it a day ago"),
+    "region_out_more_than_usual": (
+        "shops of the region that are out of it, against usual",
+        "all shops of the region are out of it, against usual",
+    ),
+    "region_out_usually_1h_later": ("shops that usually run out in an hour", "shops that usually run out in an hour"),
+    "region_out_usually_2h_later": ("shops that usually run out in 2 hours", "shops that usually run out in 2 hours"),
+    "region_out_usually_4h_later": ("shops that usually run out in 4 hours", "shops that usually run out in 4 hours"),
+    "region_runs_out_1h": ("{:%} of the region's shops usually run out in an hour", "all usually run out in an hour"),
+    "region_runs_out_4h": ("{:%} of the region's shops usually run out in 4 hours", "all usually run out in 4 hours"),
+    "region_pace_1h": ("the region sold {:.1} times as usual an hour ago", "the region sold as usual an hour ago"),
+    "region_pace_3h": ("the region sold {:.1} times as usual lately", "the region sold as usual lately"),
+    "region_pace_today": ("the region sells {:.1} times as usual today", "the region sells as usual today"),
+    "region_sold_by_now": ("{:%} of a day is usually sold by now", "all of a day is usually sold by now"),
+    "region_sold_1h_later": ("{:%} of a day is usually sold in an hour", "all of a day is usually sold in an hour"),
+    "region_sold_2h_later": ("{:%} of a day is usually sold in 2 hours", "all of a day is usually sold in 2 hours"),
+    "region_sold_4h_later": ("{:%} of a day is usually sold in 4 hours", "all of a day is usually sold in 4 hours"),
     # Of an offer.
     "customer": ("{} orders so far", "1 order so far"),
     "offer": ("the offer itself", "the offer itself"),
@@ -76,6 +121,9 @@ _UNKNOWN = {
     "product_due": "bought once, no usual gap yet",
     "customer_gap_days": "first order, no usual gap yet",
     "customer_due": "first order, no usual gap yet",
+    "level_last": "never ran out",
+    "level_before": "never ran out before",
+    "hours_since_run_out": "never ran out",
 }
 _VERBS = {"bought ": "bought", "viewed ": "looked at"}
 
@@ -120,6 +168,10 @@ def sentence(value: bytes) -> str:
         status = f"{record.status}: " if isinstance(record, SupplyAlert) else ""
         risk = "risk unknown" if record.p_stockout is None else f"{record.p_stockout:.0%} runs out"
         told = [f"{status}{record.name or record.sku} {risk}, order {record.suggested_order_quantity:,.0f}"]
+        if isinstance(record, StockoutScore) and record.next_hours is not None:
+            soon = record.next_hours
+            why = because(soon.reasons)
+            told.append(f"{soon.p_out_4h:.0%} out within 4 hours" + (f" ({why})" if why else ""))
     if record.fallback is not None:
         told.append(f"fallback {record.fallback}")
     why = because(reasons)

@@ -20,6 +20,8 @@ from export.datasets.hazard import HazardRows, hazard_rows
 from export.datasets.hazardfeatures import groups_of, hazard_features
 from export.datasets.hourly import Hourly, read_hourly
 from export.datasets.periods import WARM_UP_DAYS, Periods, held_out, periods_of
+from export.datasets.shelfrows import shelf_features
+from features.vectors import shelf
 
 Arrays = dict[str, NDArray[Any]]
 Groups = Mapping[str, NDArray[np.int64]]
@@ -28,6 +30,8 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 #: At most so many rows of hours are trained on: with float16, 1.8 GB.
 MOST_ROWS = 6_000_000
 _TEST_ROWS = 8_192
+#: Share of training rows to which no region is joined: a store is away at times, and not every location names one.
+_ALONE = 0.125
 #: Shops are held out by this seed, whatever else is random: an evaluation must know which.
 HELD_OUT_SEED = 0
 
@@ -48,6 +52,7 @@ def build(
 
     Returns:
         `hours.features` float16 (n, features), `hours.out` and `hours.open` bool (n, 4), `hours.part` int8 (n,);
+        `shelf.features` float16 (n, features), of the same rows as a worker knows them, and `shelf.part` like that;
         `days.features` float32 (m, features), `days.sold` float32 (m,) in units, `days.whole` bool (m,) for days in
         stock from morning to evening, `days.part` int8 (m,). And the periods that the parts stand for.
 
@@ -59,19 +64,36 @@ def build(
     groups = groups_of(hours.items, categories(events))
     taught = np.flatnonzero(~held_out(hours.items, HELD_OUT_SEED))
     return {
-        **_hours(hours, groups, taught, periods, seed, tell),
+        **_hours(events, hours, groups, taught, periods, seed, tell),
         **_days(days_of(hours), groups, taught, periods, seed),
     }, periods
 
 
 def _hours(
-    hours: Hourly, groups: Groups, items: NDArray[Any], periods: Periods, seed: int, tell: Callable[[str, float], None]
+    events: Path,
+    hours: Hourly,
+    groups: Groups,
+    items: NDArray[Any],
+    periods: Periods,
+    seed: int,
+    tell: Callable[[str, float], None],
 ) -> Arrays:
     rows = hazard_rows(hours, items, periods.first + WARM_UP_DAYS, periods.end)
     part = _part(hours.day[rows.row], periods)
     rows, part = _drawn(rows, part, seed)
     _, features = hazard_features(hours, groups, rows, tell, np.float16)
-    return {"hours.features": features, "hours.out": rows.out, "hours.open": rows.open, "hours.part": part}
+    shelves = shelf_features(events, hours, rows, tell)
+    alone = (part == TRAIN) & (np.random.default_rng(seed).random(len(rows)) < _ALONE)
+    shelves[np.ix_(alone, shelf.joined_columns())] = np.nan
+    most = float(np.finfo(np.float16).max)
+    return {
+        "hours.features": features,
+        "hours.out": rows.out,
+        "hours.open": rows.open,
+        "hours.part": part,
+        "shelf.features": np.clip(shelves, -most, most, out=shelves).astype(np.float16),
+        "shelf.part": part,
+    }
 
 
 def _drawn(rows: HazardRows, part: NDArray[np.int8], seed: int) -> tuple[HazardRows, NDArray[np.int8]]:

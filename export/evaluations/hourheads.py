@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from export.datasets.hazard import HazardRows, hazard_rows
 from export.datasets.hazardfeatures import GROUPS, hazard_features, hour_names, thinned
 from export.datasets.hourly import Hourly
 from export.datasets.periods import WARM_UP_DAYS, Periods, held_out
+from export.datasets.shelfrows import shelf_features
 from export.evaluations.hazard import QUESTIONS, hazard_metrics, of_hazards, product_hour_rate
 from export.evaluations.nextday import DayRows, day_rows, next_day_metrics
 from export.evaluations.trees import ALL, MOST_ROWS, OWN, hazard_trees, quantile_trees, some
@@ -27,6 +29,8 @@ Quantiles = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 RATES, MEAN = "product and hour", "mean of 28 days in stock"
 UNSEEN = ", unseen shops"
+#: Said of what a worker tells.
+WORKER = ", as a worker tells it"
 _PARTS_OF_DAY = {"morning": (0, 5), "midday": (5, 10), "evening": (10, 24)}
 _REGIONS = 3
 
@@ -92,16 +96,37 @@ class Bench:
         features[order] = features.copy()
         asked = features[len(past) :]
         scores = {"model": of_hazards(model(asked), test), **self._trees(features[: len(past)], past, asked)}
+        return self._beside_rates(test, scores, "")
+
+    def _beside_rates(self, test: HazardRows, scores: dict[str, NDArray[np.float64]], how: str) -> list[Metric]:
+        """Figures of the drawn items and of unseen shops, and of segments of both."""
         found: list[Metric] = []
-        for where, items in measured.items():
+        for where, items in self.measured.items():
             at = np.flatnonzero(np.isin(test.item, items))
             learnt = hazard_rows(self.hours, items, self.periods.first, self.periods.validation)
             rows = test.take(at)
             here = {who: p[at] for who, p in scores.items()}
             here[RATES] = product_hour_rate(learnt, rows, _products(self.hours), self.hours.hour)
-            found += hazard_metrics(rows, here, self.plan.draws, where=where, less=ALL)
-            found += self._segments(rows, here["model"], where)
+            found += hazard_metrics(rows, here, self.plan.draws, where=f"{how}{where}", less=ALL)
+            found += self._segments(rows, here["model"], f"{how}{where}")
         return found
+
+    def shelves(self, model: Hazards, events: Path) -> list[Metric]:
+        """Figures of running out by what a worker knows, beside the rates, and LightGBM on the same features."""
+        measured = self.measured
+        test = hazard_rows(
+            self.hours, np.unique(np.concatenate(list(measured.values()))), self.periods.test, self.periods.end
+        )
+        past = self._past()
+        both = _joined(past, test)
+        order = np.argsort(both.row, kind="stable")
+        features = shelf_features(events, self.hours, both.take(order), self.tell)
+        features[order] = features.copy()
+        asked, every = features[len(past) :], np.arange(features.shape[1])
+        scores = {"model": of_hazards(model(asked), test)}
+        if self.plan.trees:
+            scores[ALL] = hazard_trees(features[: len(past)], past, asked, every, self.plan.seed)
+        return self._beside_rates(test, scores, WORKER)
 
     def _past(self) -> HazardRows:
         """Rows before the test, of items that training saw as well; none where no trees are wanted."""
@@ -175,4 +200,4 @@ def _joined(a: HazardRows, b: HazardRows) -> HazardRows:
     return HazardRows(*columns)
 
 
-__all__ = ["MEAN", "QUESTIONS", "RATES", "UNSEEN", "Bench", "Plan", "drawn"]
+__all__ = ["MEAN", "QUESTIONS", "RATES", "UNSEEN", "WORKER", "Bench", "Plan", "drawn"]

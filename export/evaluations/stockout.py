@@ -26,6 +26,7 @@ from export.evaluations.leadtime import Told, leadtime_metrics
 from export.history import read_log
 from export.split import split_of
 from features.logfile import has_topic
+from features.vectors import shelf
 from models.manifest import Metric, read_manifest
 from models.session import Session
 
@@ -33,7 +34,11 @@ Tell = Callable[[str, float], None]
 _SERVICE_LEVEL = 0.9
 _SHARED = frozenset({"service_level"})
 #: By head: what it tells, and the features that there are for it.
-_HEADS = {"hours": ("hazards", hour_names), "days": ("next_day", day_names)}
+_HEADS: dict[str, tuple[str, Callable[[], tuple[str, ...]]]] = {
+    "hours": ("hazards", hour_names),
+    "days": ("next_day", day_names),
+    "shelf": ("shelf_hazards", lambda: tuple(shelf.FEATURES)),
+}
 
 
 def evaluate(
@@ -95,7 +100,7 @@ def leadtime_inputs(rows: leadtimes.Arrays) -> leadtimes.Arrays:
 
 
 class Heads:
-    """The heads of hours and days of a released model, fed by the names of the features that it was released with.
+    """Heads of a released model that see hours or days, fed by the names of the features that it was released with.
 
     Args:
         session: of its graph.
@@ -107,6 +112,10 @@ class Heads:
         released = (model_dir / "manifest.json").exists()
         self._names = {head.input: head.features for head in read_manifest(model_dir).heads} if released else {}
 
+    def tell(self, head: str) -> bool:
+        """Whether the model has that head: those of before 0.6.0 have none for workers."""
+        return head in self._session.widths
+
     def hazards(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """From the features in `hour_names` (n, k) to hazards (n, 4)."""
         return self.ask("hours", features)[0]
@@ -115,7 +124,13 @@ class Heads:
         """From the features in `day_names` (n, k) to the quantiles of the next day (n, 3)."""
         return self.ask("days", features)[0]
 
-    def ask(self, head: Literal["hours", "days"], features: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def shelves(self, features: NDArray[np.float32]) -> NDArray[Any]:
+        """From the features in `features.vectors.shelf` (n, k) to hazards (n, 4)."""
+        return self.ask("shelf", features)[0]
+
+    def ask(
+        self, head: Literal["hours", "days", "shelf"], features: NDArray[np.float32]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """What a head tells of the features that there are for it, and each feature's contribution (n, k).
 
         Raises:
@@ -152,4 +167,5 @@ def by_the_hour(heads: Heads, events: Path, from_ms: int | None, plan: Plan, tel
     """Figures of hours and days."""
     hours = read_hourly(events)
     bench = Bench(hours, groups_of(hours.items, categories(events)), periods_of(hours, from_ms), plan, tell)
-    return bench.hazards(heads.hazards) + bench.next_day(heads.next_day)
+    found = bench.hazards(heads.hazards) + bench.next_day(heads.next_day)
+    return found + (bench.shelves(heads.shelves, events) if heads.tell("shelf") else [])

@@ -1,4 +1,4 @@
-"""Stock-out, whole: demand over the lead time and its position, hazards by the hour, and the next day, in one graph."""
+"""Stock-out, whole: demand over the lead time and its position, hazards by the hour, twice; the next day."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from export.networks.expanded import Level
 from export.networks.hazard import HazardNet
 from export.networks.nextday import NextDayNet
 from export.networks.stockout import StockoutNet
+from features.vectors import shelf
 
 _LITTLE_A_DAY = 0.1
 
@@ -23,6 +24,13 @@ def hazard_net() -> HazardNet:
     names = hour_names()
     level = Level(names.index(HOUR_LEVEL), _places(names, hour_units()), _LITTLE_A_DAY)
     return HazardNet(len(names), flagged=_places(names, HOUR_FLAGGED), level=level)
+
+
+def shelf_net(hidden: tuple[int, ...] = (64, 32)) -> HazardNet:
+    """Fresh, for the features that `features.vectors.shelf` names."""
+    names = list(shelf.FEATURES)
+    level = Level(names.index("usual_day"), _places(names, shelf.UNITS), _LITTLE_A_DAY)
+    return HazardNet(len(names), len(shelf.OPENING), hidden, _places(names, shelf.FLAGGED), level)
 
 
 def next_day_net(hidden: tuple[int, ...] = (96, 48)) -> NextDayNet:
@@ -48,6 +56,7 @@ class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         self.position = StockoutNet()
         self.hours, self.days = hazard_net(), next_day_net()
+        self.shelf = shelf_net()
         self.register_buffer("trained", torch.zeros(2))
 
     @property
@@ -57,7 +66,7 @@ class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     @property
     def knows_hours(self) -> bool:
-        """Whether the heads of hours and days were trained."""
+        """Whether the heads of hours, days and shelves were trained."""
         return bool(self.trained[1] > 0)
 
     @property
@@ -66,14 +75,15 @@ class StockoutHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return self.position.baseline
 
     def forward(
-        self, features: Any, lead_time_days: Any, position: Any, service_level: Any, hours: Any, days: Any
+        self, features: Any, lead_time_days: Any, position: Any, service_level: Any, hours: Any, days: Any, items: Any
     ) -> tuple[Any, ...]:
         """Outputs in the order of the contract."""
         risk, demand, order, why, lost = self.position(features, lead_time_days, position, service_level)
         hazards, why_hours = self.hours(hours)
         next_day, why_days = self.days(days)
+        soon, why_soon = self.shelf(items)
         first = [self._if_trained(0, told) for told in (risk, demand, order, why, lost)]
-        others = [self._if_trained(1, told) for told in (hazards, why_hours, next_day, why_days)]
+        others = [self._if_trained(1, told) for told in (hazards, why_hours, next_day, why_days, soon, why_soon)]
         return (*first, *others)
 
     def _if_trained(self, head: int, told: Any) -> Any:

@@ -21,6 +21,7 @@ from export.tasks.base import Tell
 
 _HOURS = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
 _DAYS = Recipe(epochs=6, batch=2048, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
+_SHELF = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, averaged=0.999)
 #: Networks of which the one that is kept learns as well, and what their mean weighs against what happened.
 _TEACHERS, _TAUGHT = 3, 0.7
 #: Those of days are wider, learn with some of each layer left out, and there are more of them: they take seconds. The
@@ -119,6 +120,46 @@ def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
     _refit(net.net, taught, both, last, lambda t, s: tell(f"fitting days: {t}", 0.8 + 0.2 * s))
     net.eval()
     return figures
+
+
+def fit_shelf(net: HazardNet, teacher: HazardNet, arrays: Arrays, seed: int, tell: Tell) -> dict[str, float]:
+    """Trains what workers tell in place: from what happened, and from what the hazards tell that see all hours.
+
+    Args:
+        net: fresh.
+        teacher: the hazards, fitted: they know more of the same rows than a worker will.
+        arrays: as `datasets.hourset.build` gives them.
+        seed: of weights and order of rows.
+        tell: hears how far it is.
+
+    Returns:
+        Its mean loss an hour at risk on validation, before the last fit.
+
+    Source: D. Lopez-Paz et al., "Unifying distillation and privileged information" (ICLR 2016).
+    """
+    rows, known = of_head(arrays, "hours"), of_head(arrays, "shelf")
+    features, part = torch.from_numpy(known["features"]), known["part"]
+    out, open_ = (torch.from_numpy(rows[name].astype(np.float32)) for name in ("out", "open"))
+    teaching, checked, both = np.flatnonzero(part == TRAIN), np.flatnonzero(part == VALIDATION), part != TEST
+    told = torch.zeros(len(part), HOURS_AHEAD, dtype=torch.float16)
+    told[both] = torch.sigmoid(_odds(teacher, torch.from_numpy(rows["features"]), np.flatnonzero(both))).half()
+    net.learn(known["features"][teaching[:: _CHOSEN_ON * _LEARNT_ON]].astype(np.float32))
+
+    def loss(at: Rows) -> Any:
+        return likelihood(net.logits(features[at].float()), out[at], open_[at])
+
+    def taught(at: Rows) -> Any:
+        logits = net.logits(features[at].float())
+        heard = likelihood(logits, out[at], open_[at], told[at].float())
+        return _TAUGHT * heard + (1.0 - _TAUGHT) * likelihood(logits, out[at], open_[at])
+
+    recipe = replace(_SHELF, seed=seed)
+    _refit(net.net, taught, teaching, recipe, lambda t, s: tell(f"choosing shelves: {t}", 0.5 * s))
+    with torch.no_grad():
+        figure = _mean(loss, checked)
+    _refit(net.net, taught, np.flatnonzero(both), recipe, lambda t, s: tell(f"fitting shelves: {t}", 0.5 + 0.5 * s))
+    net.eval()
+    return {"shelf_validation_loss": figure}
 
 
 def _fit(

@@ -26,12 +26,13 @@ from export.history import Log, read_log
 from export.networks.stockheads import StockoutHeads
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell
-from export.tasks.hourheads import fit_days, fit_hours
+from export.tasks.hourheads import fit_days, fit_hours, fit_shelf
 from export.tasks.leadtime import fit_leadtime
 from export.tasks.stockprobes import broken, hostile_inputs
 from export.work import Origin
 from features.aggregations.base import DAY_MS
 from features.logfile import has_topic
+from features.vectors import shelf
 from models.manifest import Head, Metric
 
 _SERVICE_LEVEL = 0.9
@@ -52,7 +53,7 @@ class Stockout(Task):
     @property
     def columns(self) -> list[str]:
         """Of all heads."""
-        return [*super().columns, *hour_names(), *day_names()]
+        return [*super().columns, *hour_names(), *day_names(), *shelf.FEATURES]
 
     def dataset(
         self, events: Path, hours_events: Path | None, seed: int, test_from_ms: int | None = None
@@ -99,7 +100,8 @@ class Stockout(Task):
             network.trained[0] = 1.0
         if "hours.part" in arrays:
             figures |= fit_hours(network.hours, arrays, seed, epochs, lambda t, s: tell(t, 0.3 + 0.6 * s))
-            figures |= fit_days(network.days, arrays, seed, epochs, lambda t, s: tell(t, 0.9 + 0.1 * s))
+            figures |= fit_days(network.days, arrays, seed, epochs, lambda t, s: tell(t, 0.9 + 0.05 * s))
+            figures |= fit_shelf(network.shelf, network.hours, arrays, seed, lambda t, s: tell(t, 0.95 + 0.05 * s))
             network.trained[1] = 1.0
         return network.eval(), figures
 
@@ -125,14 +127,18 @@ class Stockout(Task):
         return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told[1]), curves)
 
     def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
-        """Hours and days on their event log."""
+        """Hours, days and shelves on their event log."""
         if not network.knows_hours:
             return []
         hours = read_hourly(events)
         # A log of hours alone has given the split; beside orders, the hours' own test is the last week.
         from_ms = None if network.knows_orders else split.test_from_ms
         bench = Bench(hours, groups_of(hours.items, categories(events)), periods_of(hours, from_ms), Plan())
-        return bench.hazards(lambda x: _run(network.hours, x)) + bench.next_day(lambda x: _run(network.days, x))
+        return [
+            *bench.hazards(lambda x: _run(network.hours, x)),
+            *bench.next_day(lambda x: _run(network.days, x)),
+            *bench.shelves(lambda x: _run(network.shelf, x), events),
+        ]
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Rows of the test period; an eighth of the positions unknown, made up where the log tells none."""
@@ -140,7 +146,7 @@ class Stockout(Task):
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows) if len(at) else np.empty(0, np.int64)
         found = self._positions(arrays, pick, rng) if len(at) else _unknown(rows)
-        for head, width in (("hours", len(hour_names())), ("days", len(day_names()))):
+        for head, width in (("hours", len(hour_names())), ("days", len(day_names())), ("shelf", len(shelf.FEATURES))):
             there = np.flatnonzero(arrays.get(f"{head}.part", np.empty(0)) == hourset.TEST)
             blank = np.full((rows, width), np.nan, np.float32)
             drawn = rng.choice(there, rows, replace=len(there) < rows) if len(there) else there
@@ -168,12 +174,13 @@ class Stockout(Task):
         return broken(inputs, outputs)
 
     def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
-        """Hours and days, where they were trained."""
+        """Hours, days and shelves, where they were trained."""
         if not network.knows_hours:
             return []
         return [
             Head(input="hours", output="hazards", features=list(hour_names()), baseline=network.hours.baseline),
             Head(input="days", output="next_day", features=list(day_names()), baseline=network.days.baseline),
+            Head(input="shelf", output="shelf_hazards", features=list(shelf.FEATURES), baseline=network.shelf.baseline),
         ]
 
 

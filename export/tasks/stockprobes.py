@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from export.tasks.base import Arrays, finite
@@ -14,7 +16,7 @@ _SCALARS = ("features", "lead_time_days", "position")
 def hostile_inputs(inputs: Arrays) -> list[Arrays]:
     """Each row input in turn, and all together, at odd values; odd service levels."""
     found = [inputs | {"service_level": np.array([level], np.float32)} for level in _SERVICE_LEVELS]
-    rows = [name for name in (*_SCALARS, "hours", "days") if name in inputs]
+    rows = [name for name in (*_SCALARS, "hours", "days", "shelf") if name in inputs]
     for value in _VALUES:
         changed = {name: np.full(inputs[name].shape, value, np.float32) for name in rows}
         found += [inputs | changed, *(inputs | {name: array} for name, array in changed.items())]
@@ -25,7 +27,9 @@ def broken(inputs: Arrays, outputs: Arrays) -> list[str]:
     """Problems of both parts of the graph; a head that was not trained says NaN, and nothing else."""
     found = [] if _untrained(outputs, "demand_quantiles", "contributions") else _of_position(inputs, outputs)
     if "hazards" in outputs and not _untrained(outputs, "hours_contributions", "days_contributions"):
-        found += _of_hours(inputs, outputs) + _of_days(inputs, outputs)
+        found += _of_hours(inputs["hours"], outputs["hazards"], outputs, "hours_contributions")
+        found += _of_hours(inputs["shelf"], outputs["shelf_hazards"], outputs, "shelf_contributions")
+        found += _of_days(inputs, outputs)
     return found
 
 
@@ -52,10 +56,9 @@ def _of_position(inputs: Arrays, outputs: Arrays) -> list[str]:
     return found
 
 
-def _of_hours(inputs: Arrays, outputs: Arrays) -> list[str]:
-    found = finite(outputs, "hours_contributions")
-    unknown = np.isnan(inputs["hours"]).all(axis=1)
-    hazards = outputs["hazards"]
+def _of_hours(features: Any, hazards: Any, outputs: Arrays, contributions: str) -> list[str]:
+    found = finite(outputs, contributions)
+    unknown = np.isnan(features).all(axis=1)
     if not np.isnan(hazards[unknown]).all():
         found.append("a hazard is a number where nothing is known")
     if not ((hazards[~unknown] >= 0) & (hazards[~unknown] <= 1)).all():

@@ -19,6 +19,7 @@ from features.aggregations.places import Places
 from features.aggregations.recent import Recent
 from features.aggregations.repertoire import Repertoire
 from features.aggregations.session import Session
+from features.aggregations.shelf import Shelf
 from features.aggregations.span import Span
 from features.aggregations.stock import StockPosition
 from features.aggregations.sum import Sum
@@ -40,6 +41,7 @@ __all__ = [
     "Recent",
     "Repertoire",
     "Session",
+    "Shelf",
     "Span",
     "StockPosition",
     "Sum",

@@ -127,6 +127,10 @@ class Aggregation(ABC):
         skipped = {"name", "doc", "was", *self.read_only}
         return {f.name: canonical(getattr(self, f.name)) for f in fields(self) if f.name not in skipped}
 
+    def understands(self, kinds: Mapping[str, str]) -> bool:
+        """Whether `carry` can take over fields of these dtypes, by name; here: if they are its own."""
+        return dict(kinds) == {f.name: f.dtype for f in self.fields()}
+
     def carry(self, old: Mapping[str, str], source: State, target: State) -> bool:
         """Takes over the state of a record that another version of the view wrote; called only for the same type.
 

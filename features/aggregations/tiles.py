@@ -33,6 +33,8 @@ from features.aggregations.words import WORDS, get48, set48
 from features.rows import FIXED_POINT
 
 _MINUTE_MS = 60_000
+#: What a small tile holds.
+_MOST_SMALL = 32_767
 _UNITS = (("d", DAY_MS), ("h", HOUR_MS), ("m", _MINUTE_MS))
 
 
@@ -230,12 +232,23 @@ class Tiles(Aggregation):
             out[f"{self.name}_{span}{unit}"] = f"{self.doc}, last {span} {unit} ({exact})"
         return out
 
+    def understands(self, kinds: Mapping[str, str]) -> bool:
+        """Counts may have been kept in small tiles or in larger ones."""
+        ring = kinds.get("ring")
+        same = ring in ("i2", "i4") if self.value is None else ring == self.fields()[0].dtype
+        return same and kinds.keys() == {"ring", "head"} and kinds["head"] == "i4"
+
     def carry(self, old: Mapping[str, str], source: State, target: State) -> bool:
-        """Keeps the tiles that both rings cover; anew where a tile means something else than it did."""
+        """Keeps the tiles that both rings cover; anew where a tile means something else than it did.
+
+        A count that a small tile cannot hold becomes the largest that it can.
+        """
         new = self.parameters()
-        if any(old.get(name) != new[name] for name in new if name != "length"):
+        if any(old.get(name) != new[name] for name in new if name not in ("length", "small")):
             return False
         held, kept = source["ring"][0].reshape(-1, self._words), target["ring"][0].reshape(-1, self._words)
+        if self.small:
+            held = np.clip(held, -_MOST_SMALL, _MOST_SMALL)
         head = int(source["head"][0])
         tiles = head - np.arange(min(len(held), len(kept), head + 1))
         kept[tiles % len(kept)] = held[tiles % len(held)]

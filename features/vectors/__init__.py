@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from features.discovery import discover
-from features.vectors import joined
+from features.vectors import joined, shelf
+
+#: Optional parts of graphs, with vectors of their own, that the engine feeds.
+_HEADS: dict[str, dict[str, Any]] = {"stockout": {"shelf": shelf}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +27,35 @@ class Contract:
         features: the numeric features in column order.
         reads: `view.aggregation` to a fingerprint of how it is kept and read. A view may gain columns, and the models
             that do not read them still fit.
+        heads: what optional parts of the graph are fed, by the name of their input.
     """
 
     vector: str
     features: tuple[str, ...]
     reads: dict[str, str]
+    heads: dict[str, tuple[str, ...]]
 
 
-def contract(vector: str) -> Contract:
+def contract(vector: str, heads: Collection[str] | None = None) -> Contract:
     """The contract of `reorder`, `stockout` or `next_best_offer`.
 
-    >>> sorted(contract("stockout").reads)
+    Args:
+        vector: its name.
+        heads: the optional parts that a graph has; all that there are where None.
+
+    >>> sorted(contract("stockout", heads=()).reads)
     ['item_demand.demand', 'item_demand.lines', 'item_demand.units', 'item_stock.stock']
+    >>> list(contract("stockout").heads), contract("reorder").heads
+    (['shelf'], {})
     """
     module = importlib.import_module(f"features.vectors.{vector}")
+    parts_of = {name: part for name, part in _HEADS.get(vector, {}).items() if heads is None or name in heads}
     reads: Sequence[str] = [*module.READS, *(joined.READS if reads_products(module.FEATURES) else ())]
+    reads = [*reads, *(read for part in parts_of.values() for read in part.READS)]
     parts = {read: read.split(".", 1) for read in reads}
     fingerprints = {read: discover()[view].column_fingerprint(part) for read, (view, part) in parts.items()}
-    return Contract(vector, tuple(module.FEATURES), fingerprints)
+    named = {name: tuple(part.FEATURES) for name, part in parts_of.items()}
+    return Contract(vector, tuple(module.FEATURES), fingerprints, named)
 
 
 def reads_products(features: Collection[str]) -> bool:

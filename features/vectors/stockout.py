@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import DAY_MS, Slots, Times
 from features.table import EntityTable
+from features.vectors import shelf
 
 #: What is read, as view.aggregation: a model that was trained on these refuses others.
 READS = ("item_demand.units", "item_demand.lines", "item_demand.demand", "item_stock.stock")
@@ -44,12 +46,16 @@ class StockoutRows:
         on_hand: units on the shelf, float64 of shape (n,), at least 0; NaN where never counted.
         arriving: units on order that are due within the lead time, float64 of shape (n,).
         simulated: True where the stock level is simulated, bool of shape (n,).
+        shelf: of those at `shelves`, float32 of shape (s, 41), columns as `features.vectors.shelf.FEATURES`.
+        shelves: rows of which something is asked for the next hours, int64 of shape (s,), ascending.
     """
 
     features: NDArray[np.float32]
     on_hand: NDArray[np.float64]
     arriving: NDArray[np.float64]
     simulated: NDArray[np.bool_]
+    shelf: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(shelf.FEATURES)), np.float32))
+    shelves: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def stockout_rows(
@@ -71,6 +77,26 @@ def stockout_rows(
         arriving=stock.arriving(stock_state, at, until),
         simulated=stock_state["simulated"][at] != 0,
     )
+
+
+def with_shelves(
+    rows: StockoutRows,
+    items: EntityTable,
+    slots: Slots,
+    as_of_ms: Times,
+    region: Callable[[NDArray[np.int64], Times], NDArray[np.float32]],
+) -> StockoutRows:
+    """The rows with those of the next hours, where something is asked.
+
+    Args:
+        rows: of the items at `slots` as of `as_of_ms`.
+        items, slots, as_of_ms: as given to `stockout_rows`.
+        region: of rows, and of as-of times of as many, what their regions say, float32 of shape (s, 18).
+    """
+    at = np.flatnonzero(shelf.asked(items, slots, as_of_ms))
+    when = as_of_ms[at]
+    told = shelf.shelf_rows(items, slots[at], when, region(at, when + 1) if len(at) else None)
+    return replace(rows, shelf=told, shelves=at)
 
 
 def _on_hand(items: EntityTable, slots: Slots, as_of_ms: Times) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.vectors import joined, next_best_offer, reorder, stockout
+from features.vectors import joined, next_best_offer, regional, reorder, shelf, stockout
 from features.vectors.own import OWN
 
 Values = dict[str, list[float | str | None]]
@@ -53,7 +53,9 @@ def _reorder(rows: reorder.ReorderRows, i: int) -> Values:
 def _stockout(rows: stockout.StockoutRows, i: int) -> Values:
     beside = {"on_hand": rows.on_hand, "arriving": rows.arriving, "simulated": rows.simulated.astype(np.float64)}
     one = slice(i, i + 1)
-    return _by_name(tuple(stockout.FEATURES), rows.features[one]) | {n: _numbers(c[one]) for n, c in beside.items()}
+    out = _by_name(tuple(stockout.FEATURES), rows.features[one]) | {n: _numbers(c[one]) for n, c in beside.items()}
+    soon = _by_name([f"{shelf.PREFIX}{name}" for name in shelf.FEATURES], rows.shelf[rows.shelves == i])
+    return out | {name: values for name, values in soon.items() if values}
 
 
 @values_of.register
@@ -77,6 +79,8 @@ _VIEWS = {
         ("on_hand", "item_stock"),
         ("arriving", "item_stock"),
         ("simulated", "item_stock"),
+        ("shelf_region_", regional.VIEW),
+        ("shelf_", "item_stock"),
         ("", "item_demand"),
     ),
     "next_best_offer": (

@@ -17,7 +17,7 @@ VIEW = View(
     stale_after_days=30,
     aggregations=(
         Tiles("units", "units ordered", PLACED, value="quantity", minus=CANCELLED, windows=(1, 3, 7, 14, 28, 56)),
-        Tiles("lines", "order lines", PLACED, minus=CANCELLED, windows=(7, 28), length=28),
+        Tiles("lines", "order lines", PLACED, minus=CANCELLED, windows=(7, 28), length=28, small=True),
         Span("demand", "order lines", PLACED),
         Count("total_lines", "order lines ever", PLACED),
         Sum("returned_units", "units that came back", RETURNED, value="quantity"),

@@ -20,6 +20,7 @@ VIEW = View(
         Count("restocked", "times that one was restocked", IN),
         Tiles("turned", "shops that ran out, less those restocked", OUT, None, IN, (1, 24), HOURS, HOUR_MS, small=True),
         Tiles("sold", "units sold", (InventoryKind.UNITS_SOLD,), "quantity", (), (1, 3, 24), HOURS, HOUR_MS),
+        Tiles("turns", "shops that ran out or were restocked", OUT + IN, None, (), (1, 24), HOURS, HOUR_MS, small=True),
         DailyDistinct("shops", "shops that had it", tuple(InventoryKind), of="shop", precision=7),
     ),
 )

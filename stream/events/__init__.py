@@ -38,6 +38,7 @@ from stream.events.orders import (
 from stream.events.reference import Offer, Product
 from stream.events.scores import (
     NextBestOffers,
+    NextHours,
     OfferScore,
     Reason,
     ReorderProduct,
@@ -56,6 +57,7 @@ __all__ = [
     "FeatureVector",
     "InventoryEvent",
     "NextBestOffers",
+    "NextHours",
     "Offer",
     "OfferClick",
     "OfferImpression",

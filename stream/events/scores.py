@@ -72,6 +72,16 @@ class ReorderScores(_Score, frozen=True, kw_only=True, tag="reorder_scores"):
     reasons: Annotated[list[Reason], Meta(description="of the first product")]
 
 
+class NextHours(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Whether an item in stock, whose sales are told by the hour, runs out within the next opening hours of the day."""
+
+    p_out_1h: Annotated[Probability, Meta(description="out of stock within the next opening hour")]
+    p_out_2h: Probability
+    p_out_3h: Probability
+    p_out_4h: Probability
+    reasons: Annotated[list[Reason], Meta(description="contributions to -log(1 - p_out_4h)")]
+
+
 class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     """Topic `stockout-scores`: will this item run out before an order placed now could arrive?"""
 
@@ -92,6 +102,10 @@ class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     reasons: list[Reason]
     expected_lost_sales: Annotated[
         QuantityOrZero | None, Meta(description="units over the lead time that the stock cannot serve; null: unknown")
+    ] = None
+    next_hours: Annotated[
+        NextHours | None,
+        Meta(description="null: out of stock, closed, no sales by the hour, or the model tells nothing of them"),
     ] = None
 
 

@@ -18,6 +18,7 @@ from stream.parity.compare import Report
 from stream.parity.events import EventRows, rows_from_kafka, rows_from_log
 from stream.parity.joined import products_of
 from stream.parity.recompute import limits_of, recompute
+from stream.parity.regions import regions_of
 from stream.reader import TopicReader
 from stream.score import load_models
 from stream.settings import Settings
@@ -96,7 +97,7 @@ def check(
     """
     manifests = {name: model.manifest for name, model in load_models(settings.models).items()}
     vectors = [v for v in logged.vectors if v.key not in logged.erased and _is_ours(manifests, v)]
-    keys = {(v.entity, v.key) for v in vectors}
+    keys = {(v.entity, v.key) for v in vectors} | {("region", key) for key in regions_of(vectors)}
     products = products_of(vectors)
     known: dict[str, bool] = {}
     progress(f"reading events for {len(vectors):,} vectors")

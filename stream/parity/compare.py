@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
-from features.vectors.joined import is_joined
+from features.vectors import joined, shelf
 from features.vectors.values import view_of
 from stream.parity.recompute import Recomputed
 
@@ -34,8 +34,8 @@ class Report:
             engine had one, but there is none.
         examples: the first that differ.
         unchecked: vectors beside these that cannot be recomputed.
-        behind: vectors whose joined columns were read before the shards had all order lines of the days that they are
-            of; all else of them is compared.
+        behind: vectors whose joined columns were read before the shards had all order lines of the days, or inventory
+            events of the hours, that they are of; all else of them is compared.
     """
 
     vectors: int = 0
@@ -58,7 +58,7 @@ class Report:
             self._note(done, "as_of_ms")
         self.behind += done.behind
         for feature in done.logged.values.keys() | done.values.keys():
-            if done.behind and is_joined(feature):
+            if done.behind and (joined.is_joined(feature) or shelf.is_joined(feature)):
                 continue
             told = compare(done.logged.values.get(feature, []), done.values.get(feature, []))
             counts = self.views.setdefault(view_of(vector, feature), {}).setdefault(feature, _counts())

@@ -21,6 +21,7 @@ from stream.ageing import Ageing
 from stream.events import FeatureVector, Reflected
 from stream.parity.events import EventRows, StreamRows
 from stream.parity.joined import join
+from stream.parity.regions import joins_regions, region_behind, region_values
 from stream.topology import DEMAND
 
 #: Vectors whose states are held at once.
@@ -47,6 +48,21 @@ def _assemble(vector: str, table: EntityTable, slots: Slots, as_of_ms: Times, lo
     return stockout.stockout_rows(table, slots, as_of_ms, lead)
 
 
+def _with_shelves(
+    rows: Any, table: EntityTable, slots: Slots, as_of_ms: Times, logged: Sequence[FeatureVector], events: EventRows
+) -> tuple[Any, list[bool]]:
+    """Rows of items with those of the next hours, and which vectors were behind in what they joined of regions."""
+    late = np.zeros(len(logged), np.bool_)
+    told = events.streams.get("region_stock")
+
+    def region(at: NDArray[np.int64], when: Times) -> NDArray[np.float32]:
+        found = region_values(told, [logged[i].key for i in at.tolist()], when)
+        late[at] = [region_behind(logged[i], v) for i, v in zip(at.tolist(), found.version.tolist(), strict=True)]
+        return found.columns
+
+    return stockout.with_shelves(rows, table, slots, as_of_ms, region), late.tolist()
+
+
 def recompute(
     vectors: Sequence[FeatureVector], vector: str, events: EventRows, ageing: Ageing | None = None
 ) -> list[Recomputed]:
@@ -65,8 +81,12 @@ def recompute(
         part = by_key[at : at + _CHUNK]
         table = _states(part, events)
         slots = table.slots_of([str(i) for i in range(len(part))])
-        rows = _assemble(vector, table, slots, np.array([v.as_of_ms for v in part], np.int64), part)
-        late = _joined(rows, part, events)
+        as_of = np.array([v.as_of_ms for v in part], np.int64)
+        rows = _assemble(vector, table, slots, as_of, part)
+        if joins_regions(part[0]):
+            rows, late = _with_shelves(rows, table, slots, as_of, part, events)
+        else:
+            late = _joined(rows, part, events)
         read = views_read(list(part[0].reads), part[0].entity)
         newest = np.maximum.reduce([table.records[view]["event_time_ms"][slots] for view in read]).tolist()
         out += [Recomputed(v, values_of(rows, i), _as_of_ms(v, newest[i], ages), late[i]) for i, v in enumerate(part)]

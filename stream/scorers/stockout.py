@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times
 from features.table import EntityTable
-from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows
-from stream.events import StockoutScore
+from features.vectors import regional, shelf
+from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows, with_shelves
+from stream.events import NextHours, StockoutScore
+from stream.joins import REGION_VERSION, UNJOINED, Joins
 from stream.scorers.base import Scored, Scorer, Touched
 from stream.scorers.reasons import null_for_nan
 from stream.topology import STOCKOUT_SCORES
@@ -21,6 +24,7 @@ from stream.topology import STOCKOUT_SCORES
 _NAMES = np.array(list(FEATURES), object)
 _LAST_DEMAND = list(FEATURES).index("days_since_demand")
 _AGES = [_LAST_DEMAND, list(FEATURES).index("days_on_sale")]
+_SHELF_NAMES = np.array(list(shelf.FEATURES), object)
 _FALLBACKS = np.array([None, "no_demand_history", "no_stock_level"], object)
 
 
@@ -54,12 +58,17 @@ class StockoutScorer(Scorer):
         places = [key.split(":", 1) for key in touched.keys]
         lead = self.reference.lead_times([sku for _, sku in places])
         rows = stockout_rows(table, touched.slots, touched.as_of_ms, lead)
+        joined = _Regions(len(touched.keys))
+        if self._tells_hours:
+            rows = with_shelves(rows, table, touched.slots, touched.as_of_ms, joined.of(self.joins, touched.keys))
         outputs = self._run(rows, lead)
+        soon = self._next_hours(rows, outputs)
         reasons = self.reasons(_NAMES, rows.features, outputs["contributions"])
         manifest, service_level = self.model.manifest, self.settings.service_level
         out = []
-        for origin, (location, sku), days, risk, because in zip(
-            self.origins(table, touched), places, lead.tolist(), _risks(rows, lead, outputs), reasons, strict=True
+        told = zip(places, lead.tolist(), _risks(rows, lead, outputs), reasons, strict=True)
+        for i, (origin, ((location, sku), days, risk, because)) in enumerate(
+            zip(self.origins(table, touched), told, strict=True)
         ):
             low, median, high = risk.demand
             record = StockoutScore(
@@ -67,7 +76,7 @@ class StockoutScorer(Scorer):
                 version=manifest.version,
                 as_of_ms=origin.as_of_ms,
                 fallback=risk.fallback,
-                feature_time_ms=origin.feature_time_ms,
+                feature_time_ms=origin.feature_time_ms | joined.fresh(i),
                 source=origin.source,
                 location=location,
                 sku=sku,
@@ -85,8 +94,9 @@ class StockoutScorer(Scorer):
                 simulated_stock=risk.simulated,
                 reasons=because,
                 expected_lost_sales=risk.lost_sales,
+                next_hours=soon.get(i),
             )
-            out.append(Scored(origin.key, record, {"lead_time_days": days}))
+            out.append(Scored(origin.key, record, {"lead_time_days": days} | joined.version(i)))
         return out, rows
 
     def risk(
@@ -110,7 +120,58 @@ class StockoutScorer(Scorer):
             "position": (rows.on_hand + rows.arriving).astype(np.float32),
             "service_level": np.array([self.settings.service_level], np.float32),
         }
+        if len(rows.shelves):
+            feeds["shelf"] = np.full((len(lead), rows.shelf.shape[1]), np.nan, np.float32)
+            feeds["shelf"][rows.shelves] = rows.shelf
         return self.model.session.run(feeds, len(lead), shared=frozenset({"service_level"}))
+
+    @functools.cached_property
+    def _tells_hours(self) -> bool:
+        return any(head.input == "shelf" for head in self.model.manifest.heads)
+
+    def _next_hours(self, rows: StockoutRows, outputs: dict[str, NDArray[Any]]) -> dict[int, NextHours]:
+        """By row, where something is asked and the model was trained to tell it."""
+        if not len(rows.shelves):
+            return {}
+        hazards = outputs["shelf_hazards"][rows.shelves].astype(np.float64)
+        p = np.clip(1.0 - np.cumprod(1.0 - hazards, axis=1), 0.0, 1.0)
+        reasons = self.reasons(_SHELF_NAMES, rows.shelf, outputs["shelf_contributions"][rows.shelves])
+        return {
+            i: NextHours(p_out_1h=of[0], p_out_2h=of[1], p_out_3h=of[2], p_out_4h=of[3], reasons=because)
+            for i, of, because in zip(rows.shelves.tolist(), p.tolist(), reasons, strict=True)
+            if of[3] == of[3]
+        }
+
+
+class _Regions:
+    """What was joined of the regions of some rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._told = regional.unknown(rows)
+        self._asked: set[int] = set()
+
+    def of(self, joins: Joins | None, keys: Sequence[str]) -> Callable[[NDArray[np.int64], Times], NDArray[np.float32]]:
+        """Reads it of the rows of items, as `with_shelves` asks for it."""
+
+        def columns(at: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.float32]:
+            items = [keys[i] for i in at.tolist()]
+            found = regional.unknown(len(items)) if joins is None else joins.regions(items, as_of_ms)
+            self._told.version[at], self._told.event_time_ms[at] = found.version, found.event_time_ms
+            self._asked.update(at.tolist())
+            return found.columns
+
+        return columns
+
+    def fresh(self, i: int) -> dict[str, int]:
+        """How far the view had come, as a score tells it of each view."""
+        return {regional.VIEW: int(self._told.event_time_ms[i])} if i in self._asked else {}
+
+    def version(self, i: int) -> dict[str, float]:
+        """What parity must know of it."""
+        if i not in self._asked:
+            return {}
+        version = float(self._told.version[i])
+        return {REGION_VERSION: UNJOINED if version != version else version}
 
 
 def _at_least_0(values: NDArray[Any]) -> NDArray[np.float64]:

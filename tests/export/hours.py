@@ -66,5 +66,7 @@ def _events(hours: Hourly, at_ms: NDArray[np.int64], of: NDArray[np.bool_], kind
             "location": [location for location, _ in places],
             "sku": [sku for _, sku in places],
             "quantity": quantity,
-        }
+            "period_ms": [3_600_000 if kind == "units_sold" else None] * len(row),
+        },
+        schema_overrides={"period_ms": pl.Int64},
     ).with_columns(pl.col("quantity").fill_nan(None))

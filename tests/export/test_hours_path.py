@@ -10,11 +10,12 @@ import torch
 
 from export import steps
 from export.datasets.hourly import has_hours, read_hourly
-from export.datasets.hourset import TEST, VALIDATION, build
+from export.datasets.hourset import TEST, TRAIN, VALIDATION, build
 from export.datasets.periods import held_out
 from export.errors import UsageError
 from export.tasks import task_of
 from export.work import Work
+from features.vectors.shelf import joined_columns
 from models.registry import load
 from models.session import Session
 from tests.export.hours import made_up, write_hours
@@ -54,6 +55,12 @@ def test_training_leaves_shops_and_the_test_period_out(hours: Path) -> None:
     assert len(whole) == kept * 30
     assert [(whole == part).sum() for part in (VALIDATION, TEST)] == [kept * 7, kept * 7]
     assert len(arrays["hours.features"]) == len(arrays["hours.part"]) == len(arrays["hours.out"])
+    assert len(arrays["shelf.features"]) == len(arrays["hours.features"])
+    assert np.array_equal(arrays["shelf.part"], arrays["hours.part"])
+    joined = np.isfinite(arrays["shelf.features"][:, joined_columns()]).sum(axis=1)
+    part = arrays["shelf.part"]
+    assert 0.09 < (joined[part == TRAIN] == 0).mean() < 0.16  # so that it copes where nothing can be joined
+    assert (joined[part == VALIDATION] > 0).all()
 
 
 def test_a_log_of_hours_teaches_hazards_and_leaves_the_position_unknown(alone: Work) -> None:
@@ -69,7 +76,9 @@ def test_a_log_of_hours_teaches_hazards_and_leaves_the_position_unknown(alone: W
     assert np.abs(parts + network.hours.baseline - score).max() < 1e-3
     median = np.log(out["next_day"][:, 1].astype(np.float64))
     assert np.abs(out["days_contributions"].sum(axis=1) + network.days.baseline - median).max() < 1e-3
-    assert [head.input for head in task.heads(network, arrays, origin)] == ["hours", "days"]
+    soon = -np.log1p(-out["shelf_hazards"].astype(np.float64)).sum(axis=1)
+    assert np.abs(out["shelf_contributions"].sum(axis=1) + network.shelf.baseline - soon).max() < 1e-3
+    assert [head.input for head in task.heads(network, arrays, origin)] == ["hours", "days", "shelf"]
     with pytest.raises(UsageError, match="has no orders"):
         steps.release_model(alone, Path(origin.events), "", "", "1.0", alone.directory)
 
@@ -92,14 +101,17 @@ def test_two_logs_make_one_model_that_is_released(hours: Path, tmp_path: Path) -
     evaluation = steps.evaluate(work)
     told = {metric.name for metric in evaluation.metrics}
     assert {"pinball 0.9 of demand over the lead time", "AUC of out within 4 h", "WAPE of the next day"} <= told
+    assert "AUC of out within 4 h, as a worker tells it, less LightGBM" in told
     steps.convert_graph(work)
     assert steps.verify_graph(work).problems == []
     steps.quantize_graph(work)
     steps.benchmark_graph(work)
     steps.release_model(work, shop, "made up", "CC0", "9.9", tmp_path / "released")
     model = load(tmp_path / "released", "stockout")
-    assert [(head.input, len(head.features)) for head in model.manifest.heads] == [("hours", 143), ("days", 103)]
-    assert model.session.widths["hours"] == 143
+    heads = [(head.input, len(head.features)) for head in model.manifest.heads]
+    assert heads == [("hours", 143), ("days", 103), ("shelf", 41)]
+    assert [model.session.widths[name] for name, _ in heads] == [143, 103, 41]
+    assert {"item_stock.shelf", "region_stock.turns"} <= model.manifest.reads.keys()
 
 
 def test_other_models_learn_from_one_log(hours: Path, tmp_path: Path) -> None:
@@ -113,3 +125,4 @@ def test_a_worker_that_has_no_hours_sends_none(alone: Work) -> None:
     only = {name: array for name, array in inputs.items() if name not in ("hours", "days")}
     out = Session(alone.path("model.onnx")).run(only, 20, SHARED)
     assert (len(out["p_stockout"]), len(out["hazards"]), len(out["next_day"])) == (20, 0, 0)
+    assert len(out["shelf_hazards"]) == 20

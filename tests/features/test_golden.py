@@ -41,14 +41,14 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         "e8dcc2d43576eb2f252e1950e3a14ed8",
     ),
     "item_demand": (
-        "12a78f19b6dbdb8509dc0c976f0100000a000000",
-        568,
-        "693639f0f2e0c5551686cf6ff77d12fc",
+        "d949bb9a0113073d09dc0c976f0100000a000000",
+        512,
+        "1b4f5f0fd832e4d13b2d020aa6d9f8ca",
     ),
     "item_stock": (
-        "2e4205de4cf6f3af15bc3fc06f01000016000000",
-        240,
-        "ab48cf74ff0a121009b19aac70926ee2",
+        "e7d1c2820cb24f2c15bc3fc06f01000016000000",
+        304,
+        "371601c96300206918dc7462b45678fe",
     ),
     "product_demand": (
         "d1558b7aa4be9b5a09dc0c976f0100000a000000",
@@ -61,9 +61,9 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         "31a3cdc3d2023634ca9d50b763f0118d",
     ),
     "region_stock": (
-        "78ad4b8281d3b84315bc3fc06f01000016000000",
-        1960,
-        "ed9fa7a4f777877897427f49904f74c4",
+        "c8e89c7d51f1ec6315bc3fc06f01000016000000",
+        2352,
+        "ba9fab5db9c519629fa9616124568845",
     ),
 }
 

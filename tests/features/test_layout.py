@@ -119,6 +119,27 @@ def test_a_longer_ring_keeps_the_tiles_that_both_cover() -> None:
     assert next(iter(layouts.told.values())).restarted == ()
 
 
+def test_counts_that_move_to_small_tiles_are_kept() -> None:
+    found, _ = migrated(view(COUNT, DECAYED, replace(TILES, small=True), RECENT))
+    assert (found["daily_1d"], found["daily_7d"]) == (1.0, 7.0)
+
+
+def test_a_count_that_a_small_tile_cannot_hold_becomes_the_largest() -> None:
+    old, new = (
+        View("v", "clicks", "", (TILES,), ttl_days=90),
+        View("v", "clicks", "", (replace(TILES, small=True),), 90),
+    )
+    written = old.empty(1)
+    assert not old.fold(written, np.zeros(1, np.int64), rows("clicks", clicks(1)))
+    written["daily.ring"][0, START_MS // DAY_MS % 14] = 40_000
+    blob = written.tobytes()
+    migrated_record = Layouts(Registry(old))
+    migrated_record.learn([old.fingerprint])
+    table = EntityTable("customer", [new], layouts=migrated_record)
+    slots = table.admit(["e"], {"v": [blob]})
+    assert table.read("v", slots, np.array([START_MS]))["daily_1d"].tolist() == [32_767]
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -9,6 +9,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from features.aggregations.base import DAY_MS, HOUR_MS
 from features.discovery import discover
@@ -56,8 +57,12 @@ def columns(told: Sequence[Told], as_of_hour: float, shards: int = 1) -> list[fl
     """Through the view, with every shop in one of so many shards."""
     parts = [[event(one) for one in told if one.shop % shards == shard] for shard in range(shards)]
     records = merged(VIEW, np.stack([folded(VIEW, part)[1] if part else VIEW.empty(1) for part in parts]))
-    found: list[float] = region_columns(records, np.array([START_MS + int(as_of_hour * HOUR_MS)]))[0].tolist()
+    found: list[float] = region_columns(records, at(as_of_hour)).columns[0].tolist()
     return found
+
+
+def at(hour: float) -> NDArray[np.int64]:
+    return np.array([START_MS + int(hour * HOUR_MS)])
 
 
 def expected(told: Sequence[Told], as_of_hour: float) -> list[float]:
@@ -65,14 +70,39 @@ def expected(told: Sequence[Told], as_of_hour: float) -> list[float]:
     now = int(as_of_hour)
     shops = len({one.shop for one in told if one.hour < now // 24 * 24})
     if not shops:
-        return [0.0] + [math.nan] * 5
-    out = [sum(one.turned for one in told if one.hour < now - back) / shops for back in (0, 1, 24)]
+        return [0.0] + [math.nan] * (len(FEATURES) - 1)
+
+    def out(hour: int) -> float:
+        """Share that was out at the end of the hour before."""
+        return min(max(sum(one.turned for one in told if one.hour < hour) / shops, 0.0), 1.0)
+
+    def usual(ahead: int) -> float:
+        return sum(out(now + ahead - 24 * day) for day in range(1, 8)) / 7
 
     def sold(end: int, hours: int) -> float:
         return sum(one.sold for one in told if end - hours <= one.hour < end)
 
-    paces = [(sold(now, h) + 0.2) / (sum(sold(now - 24 * day, h) for day in range(1, 8)) / 7 + 0.2) for h in (1, 3)]
-    return [shops, *out, *paces]
+    def usually(end: int, hours: int) -> float:
+        return sum(sold(end - 24 * day, hours) for day in range(1, 8))
+
+    def runs_out(hours: int) -> float:
+        ends = [(now - 24 * day, now - 24 * day + min(hours, 23 - last)) for day in range(1, 8)]
+        return sum(one.turned == 1 and any(a <= one.hour < b for a, b in ends) for one in told) / 7 / shops
+
+    last = (now - 1) % 24
+    paces = [(sold(now - 1, h) + 0.2) / (usually(now - 1, h) / 7 + 0.2) for h in (1, 3, last)]
+    week = sold(now - 1 - last, 7 * 24)
+    spread = [usually(now, last + 1)]
+    spread += [usually(now + ahead, ahead) for ahead in (min(hours, 23 - last) for hours in (1, 2, 4))]
+    return [
+        shops,
+        *(out(now - back) for back in (0, 1, 3, 24)),
+        out(now) - usual(0),
+        *(usual(ahead) - usual(0) for ahead in (1, 2, 4)),
+        *(runs_out(hours) for hours in (1, 4)),
+        *paces,
+        *(units / week if week else math.nan for units in spread),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -95,7 +125,27 @@ def test_a_shop_that_is_told_of_twice_is_no_more_than_all_of_them() -> None:
 
 
 def test_nothing_known_is_told_as_unknown() -> None:
-    row = region_columns(VIEW.empty(1), np.array([START_MS + DAY_MS]))[0]
-    assert row[0] == 0
-    assert np.isnan(row[1:]).all()
-    assert len(row) == len(FEATURES)
+    found = region_columns(VIEW.empty(1), np.array([START_MS + DAY_MS]))
+    assert found.columns[0, 0] == 0
+    assert np.isnan(found.columns[0, 1:]).all()
+    assert found.columns.shape == (1, len(FEATURES))
+    assert np.isnan(found.version[0])
+
+
+@pytest.mark.parametrize("as_of_hour", [24.5, 100, 190.99])
+def test_the_version_grows_with_what_the_columns_are_made_of(as_of_hour: float) -> None:
+    told, now = [one for one in tell(1) if one.hour <= as_of_hour + 1], int(as_of_hour)
+
+    def version(events: Sequence[Told]) -> float:
+        return float(region_columns(folded(VIEW, [event(one) for one in events])[1], at(as_of_hour)).version[0])
+
+    def counts(one: Told) -> bool:
+        return one.hour < now if one.turned else now - 189 <= one.hour < now - 1
+
+    turns = sum(one.turned != 0 for one in told if counts(one))
+    units = sum(one.sold for one in told if counts(one))
+    assert version(told) == pytest.approx(turns + units + len(SHOPS), rel=1e-2)
+    for one in told:
+        if counts(one):
+            assert version([other for other in told if other is not one]) < version(told)
+    assert version([one for one in told if counts(one) or one.hour < now - 1]) == version(told)

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.aggregations.base import DAY_MS
+from features.aggregations.base import DAY_MS, HOUR_MS
 from features.discovery import discover, views_of
 from features.rows import STREAMS, ClickKind, InventoryKind, OrderKind
 from features.table import EntityTable
-from features.vectors import contract, joined, next_best_offer, reorder, stockout
+from features.vectors import contract, joined, next_best_offer, regional, reorder, stockout
+from features.vectors import shelf as shelves
 from features.vectors.own import OWN
 from tests.features.aggregations.test_recent import arrivals
 from tests.features.aggregations.test_repertoire import table_of
@@ -380,13 +381,71 @@ def test_a_vector_reads_all_that_it_says_and_nothing_else(vector: str, module: A
     ("vector", "module"), [(m.__name__.rsplit(".", 1)[1], m) for m in (next_best_offer, reorder, stockout)]
 )
 def test_the_contract_names_features_and_layouts(vector: str, module: Any) -> None:
-    found = contract(vector)
+    found = contract(vector, heads=())
     assert found.vector == vector
+    assert found.heads == {}
     assert found.features == tuple(module.FEATURES)
     joins = joined.READS if set(joined.FEATURES) <= set(module.FEATURES) else ()
     parts = {read: read.split(".") for read in [*module.READS, *joins]}
     assert found.reads == {read: discover()[view].column_fingerprint(name) for read, (view, name) in parts.items()}
     assert all(module.FEATURES.values()), "each feature has a sentence"
+
+
+def test_the_contract_of_a_head_is_beside_that_of_its_vector() -> None:
+    whole, without = contract("stockout"), contract("stockout", heads=())
+    assert whole.heads == {"shelf": tuple(shelves.FEATURES)}
+    assert whole.features == without.features
+    assert set(whole.reads) == set(without.reads) | set(shelves.READS)
+    assert all(shelves.FEATURES.values()), "each feature has a sentence"
+    assert {*shelves.UNITS, *shelves.FLAGGED} <= shelves.FEATURES.keys()
+
+
+def test_a_row_of_the_next_hours() -> None:
+    """Told by hand: two days before, and a morning at which it was restocked."""
+
+    def told(kind: InventoryKind, hour: float, units: float = 0.0) -> Event:
+        return Event(kind, START_MS + int(hour * HOUR_MS), "r/s:A", {"quantity": int(units * 1000)})
+
+    sold, out, back = InventoryKind.UNITS_SOLD, InventoryKind.RAN_OUT, InventoryKind.RESTOCKED
+    events = [
+        told(sold, 10.5, 6),
+        told(out, 12),
+        told(back, 24 + 7),
+        told(sold, 24 + 15.5, 2),
+        told(sold, 24 + 20.5, 3),
+    ]
+    events += [told(out, 24 + 21), told(back, 48 + 6.5), told(sold, 48 + 8.5, 1), told(sold, 48 + 10.5, 2)]
+    items = table("item", ["r/s:A"], inventory=events)
+    region = np.full((1, len(regional.FEATURES)), 0.5, np.float32)
+    slots, as_of = items.slots_of(["r/s:A"]), np.array([START_MS + 59 * HOUR_MS - 1])
+    assert shelves.asked(items, slots, as_of).tolist() == [True]
+    row = dict(zip(shelves.FEATURES, shelves.shelf_rows(items, slots, as_of, region)[0].tolist(), strict=True))
+    usual = (6 * 0.5 ** (1 / 14) + 5) / (0.5 ** (1 / 14) + 1)
+    own = {
+        "opening_hour": 4,
+        "weekday": 2,
+        "sold_1h": 2,
+        "sold_2h": 2,
+        "sold_3h": 3,
+        "sold_6h": 3,
+        "sold_today": 3,
+        "sold_since_restock": 3,
+        "sold_late_yesterday": 3,  # 16:00 to 21:59
+        "usual_day": usual,
+        "level_last": 5,
+        "level_before": 6,
+        "hours_since_sale": 1,
+        "hours_since_restock": 4.5,
+        "hours_since_run_out": 14,
+        "sold_of_level_last": 3 / 5,
+        "sold_of_level_before": 3 / 6,
+    }
+    half = usual / 2
+    made = dict.fromkeys(("usual_so_far", "usual_next_1h", "usual_next_2h", "usual_next_4h", "usual_rest"), half)
+    made["pace_today"] = (3 + 0.2) / (half + 0.2)
+    assert row == pytest.approx(own | made | dict.fromkeys(regional.FEATURES, 0.5), rel=1e-5)
+    alone = shelves.shelf_rows(items, slots, as_of)[0]
+    assert np.flatnonzero(np.isnan(alone)).tolist() == shelves.joined_columns()
 
 
 @given(streams("order_lines", CUSTOMERS, 80), st.integers(-20, 200))

@@ -53,7 +53,9 @@ class TestReleased:
 
     def test_fits_its_features(self, directory: Path) -> None:
         manifest = read_manifest(directory)
-        agreed = contract(manifest.vector)
+        agreed = contract(manifest.vector, {head.input for head in manifest.heads})
+        heads = {head.input: tuple(head.features) for head in manifest.heads}
+        assert {name: heads[name] for name in agreed.heads} == agreed.heads
         assert manifest.features == list(agreed.features)
         assert manifest.reads == agreed.reads
 

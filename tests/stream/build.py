@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,7 +15,7 @@ from features.discovery import discover
 from features.store import Guard, MemoryStore, StoreUnavailable, Wanted
 from features.vectors import contract
 from features.view import View
-from models.manifest import Fallback, Manifest, Parity, Popular, Training
+from models.manifest import Fallback, Head, Manifest, Parity, Popular, Training
 from models.registry import Model
 from stream.ageing import Ageing
 from stream.commit import Commit
@@ -150,9 +150,11 @@ class FakeSession:
         return self._outputs(feeds, rows)
 
 
-def manifest(name: str, vector: str, popular: Mapping[str, float] | None = None) -> Manifest:
+def manifest(
+    name: str, vector: str, popular: Mapping[str, float] | None = None, heads: Collection[str] = ()
+) -> Manifest:
     """A manifest that fits its features."""
-    wanted = contract(vector)
+    wanted = contract(vector, heads)
     return Manifest(
         name=name,
         version="1.2",
@@ -173,12 +175,19 @@ def manifest(name: str, vector: str, popular: Mapping[str, float] | None = None)
         parity=Parity(rows=0, max_abs_difference=0.0, max_rel_difference=0.0),
         licence="",
         fallback=Fallback([Popular(sku, share) for sku, share in (popular or {}).items()]),
+        heads=[Head(input=n, output=f"{n}_hazards", features=list(f), baseline=0.0) for n, f in wanted.heads.items()],
     )
 
 
-def fake_model(name: str, vector: str, outputs: Outputs, popular: Mapping[str, float] | None = None) -> Model:
+def fake_model(
+    name: str,
+    vector: str,
+    outputs: Outputs,
+    popular: Mapping[str, float] | None = None,
+    heads: Collection[str] = (),
+) -> Model:
     """A `models.registry.Model` around a `FakeSession`."""
-    return Model(manifest(name, vector, popular), cast(Any, FakeSession(outputs)), Path())
+    return Model(manifest(name, vector, popular, heads), cast(Any, FakeSession(outputs)), Path())
 
 
 def fed(model: Model) -> list[dict[str, NDArray[Any]]]:
@@ -208,6 +217,16 @@ def stockout_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDA
         "order_quantity": np.nan_to_num(10 - position) + np.float32(0.2),
         "contributions": np.nan_to_num(feeds["features"]),
     }
+
+
+def shelf_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+    """Beside that, hazards of an eighth, a quarter, a half and nothing where anything is known of the hour."""
+    told = stockout_outputs(feeds, n)
+    if "shelf" not in feeds:
+        return told
+    known = ~np.isnan(feeds["shelf"]).all(axis=1, keepdims=True)
+    hazards = np.where(known, np.array([0.125, 0.25, 0.5, 0.0], np.float32), np.nan).astype(np.float32)
+    return told | {"shelf_hazards": hazards, "shelf_contributions": np.nan_to_num(feeds["shelf"])}
 
 
 def offer_outputs(feeds: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
@@ -309,6 +328,7 @@ class Engine:
         log_share: float = 0.0,
         ageing: Ageing | None = None,
         joined: bool = False,
+        models: Mapping[str, Model] | None = None,
     ) -> None:
         self.store, self.sink = store, sink
         self.metrics = Metrics()
@@ -317,7 +337,13 @@ class Engine:
         self.reference = Reference(self.state.ids)
         joins = Joins(store, self.state.ids, FeatureSettings(), self.metrics) if joined else None
         self.scoring = Scoring(
-            fake_models(), self.reference, ModelSettings(), self.metrics, FeatureLog(log_share), ageing, joins
+            dict(models or fake_models()),
+            self.reference,
+            ModelSettings(),
+            self.metrics,
+            FeatureLog(log_share),
+            ageing,
+            joins,
         )
         self.commit = Commit(
             Decoder(300_000, 100_000),

@@ -151,18 +151,22 @@ def test_the_shops_of_a_region_are_joined_to_an_item_until_the_end_of_the_hour_b
     Ticks(engine.store, engine.state.watermarks, engine.ownership).write()
     noon = TODAY + DAY_MS // 2
     hours = np.array([noon + 1, noon + DAY_MS // 24, noon + DAY_MS // 24])
-    found = joins(engine).regions(["x/1:A", "x/1:A", "w:A"], hours)
+    told = joins(engine).regions(["x/1:A", "x/1:A", "w:A"], hours)
+    found = told.columns
     names = list(regional.FEATURES)
     np.testing.assert_allclose(found[:2, names.index("region_shops")], 2, rtol=0.02)
     np.testing.assert_allclose(found[:2, names.index("region_out_share")], [0, 0.5], rtol=0.02)
     assert np.isnan(found[2]).all()
+    np.testing.assert_allclose(told.version[:2], [6 + 2, 6 + 2 + 1], rtol=0.01)  # units, shops, and a turn
+    assert np.isnan(told.version[2])
+    assert told.event_time_ms.tolist() == [noon, noon, 0]
 
 
 def test_regions_without_the_store_are_unknown() -> None:
     store = Unreliable()
     reader = Joins(store, IdCache(), FeatureSettings(), Metrics())
     store.away = True
-    assert np.isnan(reader.regions(["x/1:A"], np.array([TODAY]))).all()
+    assert np.isnan(reader.regions(["x/1:A"], np.array([TODAY])).columns).all()
 
 
 # --- in a score -------------------------------------------------------------------------------------------------------
