@@ -29,12 +29,14 @@ class Lists:
         bought: 1 or 0, (n,).
         starts: where each list begins, and the end, int64 of shape (l + 1,).
         weight: of each list, a tensor of shape (l,).
+        rows: which of the data set, int64 of shape (n,).
     """
 
     fed: Feeding
     bought: Any
     starts: NDArray[np.int64]
     weight: Any
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -49,9 +51,12 @@ class Lists:
         rows, _ = rows_of(self.starts, at)
         return lambda_loss(places(*self.fed.at(rows)), self.bought[rows], np.diff(self.starts)[at], self.weight[at])
 
-    def ndcg(self, places: Any) -> float:
-        """NDCG@10 of the members' mean; the ideal is all that was bought of the list."""
-        scores = torch.cat([places(*given).mean(dim=0) for _, given in self.fed.parts()])
+    def scores(self, places: Any) -> Any:
+        """The members' mean, a tensor of shape (n,)."""
+        return torch.cat([places(*given).mean(dim=0) for _, given in self.fed.parts()])
+
+    def ndcg(self, scores: Any) -> float:
+        """NDCG@10 of a score of each row; the ideal is all that was bought of the list."""
         group = np.repeat(np.arange(len(self)), np.diff(self.starts))
         return ranking(group, self.bought.numpy(), scores.numpy())["NDCG@10"]
 
@@ -82,4 +87,5 @@ def lists_of(
         torch.from_numpy(arrays["bought"][at].astype(np.float32)),
         starts,
         torch.from_numpy(weight.astype(np.float32)),
+        at,
     )

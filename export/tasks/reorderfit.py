@@ -15,6 +15,7 @@ from export.datasets.sequences import Sequences
 from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
+from export.tasks.boosted import WEIGHT, boosted
 from export.tasks.chances import Known, Orders, calibrate, level
 from export.tasks.fed import Plain
 from export.tasks.lists import lists_of
@@ -65,13 +66,15 @@ class Fits:
         )
 
     def ranks(self, network: Any, until_ms: int, epochs: int) -> None:
-        """Trains what ranks on the orders before a time.
+        """Trains what ranks on the orders before a time: trees, and networks that know nothing of them.
 
         How many passes are best is not chosen on the last of the lists: they tell it by less than their noise.
         """
         orders = self._before(until_ms) & ~self.after
         drawn = self._drawn(orders, _MOST_LISTS)
         lists = lists_of(self.arrays, drawn, network.inputs, self.sequences, until_ms)
+        self.tell("ranks: trees", 0.5)
+        network.trees.learn(boosted(self.arrays, lists, self.seed), WEIGHT)
         train(
             network.places,
             lambda at: lists.loss(network.places, at),
@@ -139,10 +142,11 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
     fits.ranks(network, split.fit_until_ms, epochs)
     with torch.no_grad():
+        trees = network.trees(torch.from_numpy(arrays["features"][ranked.rows]))
         return network, {
             "epochs": of_chances,
             "epochs_rank": epochs,
             "validation_loss": shown.whole(network),
-            "validation_ndcg": ranked.ndcg(network.places),
+            "validation_ndcg": ranked.ndcg(ranked.scores(network.places) + trees),
             "scale": float(network.scale),
         }
