@@ -67,7 +67,7 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """See the class."""
         if len(self.tree) == 0:
             return torch.zeros_like(features[:, 0])
-        return _leaves(features, *(getattr(self, name) for name in COLUMNS))
+        return _OPERATOR(features, *(getattr(self, name) for name in COLUMNS))
 
     def translations(self) -> dict[Any, Callable[..., Any]]:
         """How `torch.onnx` writes them: onnxruntime has an operator for trees, whose attributes they are."""
@@ -82,8 +82,7 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super()._load_from_state_dict(state, prefix, *others)
 
 
-@torch.library.custom_op("tidecast::trees", mutates_args=())  # type: ignore[misc]  # torch is untyped here
-def _leaves(
+def _sums(
     features: torch.Tensor,
     tree: torch.Tensor,
     feature: torch.Tensor,
@@ -104,9 +103,9 @@ def _leaves(
         at = below
 
 
-@_leaves.register_fake  # type: ignore[misc]  # torch is untyped here
-def _(features: Any, *table: Any) -> Any:
-    return features.new_empty(features.shape[0])
+#: An operator of its own to torch, so that it is exported whole.
+_OPERATOR: Any = torch.library.custom_op("tidecast::trees", _sums, mutates_args=())
+_OPERATOR.register_fake(lambda features, *table: features.new_empty(features.shape[0]))
 
 
 def _as_operator(features: Any, table: dict[str, NDArray[Any]]) -> Any:
