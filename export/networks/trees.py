@@ -27,6 +27,8 @@ COLUMNS = {
 }
 #: A sum of float32 whose terms are multiples of its last bit is exact up to so many of them.
 _EXACT = 2.0**23
+#: LightGBM writes an infinite threshold, which parts known values from unknown ones, as this.
+_INFINITE = 1e300
 
 
 class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -158,7 +160,9 @@ def _below(threshold: float) -> float:
     >>> _below(0.1) <= 0.1 < float(np.nextafter(np.float32(_below(0.1)), np.float32(1)))
     True
     """
-    near = np.float32(np.clip(threshold, -np.finfo(np.float32).max, np.finfo(np.float32).max))
+    if abs(threshold) >= _INFINITE:
+        return float(np.copysign(np.inf, threshold))
+    near = np.float32(threshold)
     return float(near if float(near) <= threshold else np.nextafter(near, np.float32(-np.inf)))
 
 

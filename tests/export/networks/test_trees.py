@@ -31,10 +31,10 @@ def rows(count: int, seed: int, unknown: float = 0.1) -> NDArray[np.float32]:
     return made
 
 
-def booster(trees: int = 25, unknown: float = 0.1) -> Any:
+def booster(trees: int = 40, unknown: float = 0.1) -> Any:
     known = rows(3000, 1, unknown)
     cause = np.nan_to_num(known[:, 0], nan=3.0) * (1.0 + np.isnan(known[:, 2])) > np.nan_to_num(known[:, 1])
-    how = {"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1, "deterministic": True}
+    how = {"objective": "binary", "num_leaves": 31, "verbose": -1, "num_threads": 1, "deterministic": True}
     return lgb.train(how, lgb.Dataset(known, cause.astype(int)), num_boost_round=trees)
 
 
@@ -47,7 +47,8 @@ def trees_of(of: Any, weight: float = 1.0) -> Trees:
 def asked(trees: Trees) -> NDArray[np.float32]:
     """Rows as in training, of absurd values, and of every threshold with the values next to it."""
     absurd = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0, 1e-40], np.float32)
-    limits = trees.threshold.numpy()
+    limits = np.unique(trees.threshold.numpy())
+    limits = limits[np.abs(limits) < 1e38]
     near = [limits, np.nextafter(limits, np.float32(np.inf)), np.nextafter(limits, np.float32(-np.inf))]
     every = np.concatenate([absurd, *near])
     mixed = np.random.default_rng(5).choice(every, (4000, WIDTH))
@@ -84,10 +85,9 @@ def test_torch_decides_as_lightgbm(unknown: float) -> None:
     of = booster(unknown=unknown)
     trees = trees_of(of)
     features = asked(trees)
-    expected = of.predict(features, raw_score=True)
+    expected = of.predict(features, raw_score=True, num_threads=1)
     np.testing.assert_allclose(told(trees, features), expected, rtol=0, atol=1e-5)
-    leaves = {trees.value.numpy()[of_tree].size for of_tree in (trees.tree.numpy() == t for t in range(25))}
-    assert min(leaves) > 3
+    assert (np.bincount(trees.tree.numpy()) > 3).all()
 
 
 def test_onnxruntime_gives_what_torch_gives(tmp_path: Path) -> None:
@@ -99,12 +99,8 @@ def test_onnxruntime_gives_what_torch_gives(tmp_path: Path) -> None:
         found = session.run(given, rows=size, shared=frozenset({"words", "place", "age_days"}))["rank"]
         np.testing.assert_array_equal(found, reference(net, "reorder", given)["rank"])
         np.testing.assert_array_equal(found, told(net.trees, features[-size:]))
-    assert "TreeEnsembleRegressor" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
-
-
-def test_a_graph_with_the_trees_of_a_training_is_small_enough(tmp_path: Path) -> None:
-    written(network(booster(trees=40)), tmp_path)
     assert (tmp_path / "model.onnx").stat().st_size < 3_000_000
+    assert "TreeEnsembleRegressor" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
 
 
 @pytest.mark.parametrize("weight", [0.4, 1.0, 1e3])
@@ -116,7 +112,7 @@ def test_the_order_of_a_sum_does_not_matter(weight: float) -> None:
         some = lot.choice(leaves, 12, replace=False)
         sums = {np.add.accumulate(lot.permutation(some))[-1] for _ in range(10)}
         assert len(sums) == 1
-    largest = [np.abs(trees.value.numpy()[trees.tree.numpy() == t]).max() for t in range(25)]
+    largest = [np.abs(trees.value.numpy()[trees.tree.numpy() == t]).max() for t in range(40)]
     assert {np.add.accumulate(lot.permutation(largest))[-1] for _ in range(50)} == {np.sum(largest, dtype=np.float64)}
 
 
