@@ -79,7 +79,7 @@ def lists_of(
     _, number, size = np.unique(group, return_inverse=True, return_counts=True)
     share = np.bincount(number, weights=bought) / size
     at = at[((share > 0) & (share < 1))[number]]
-    starts = np.flatnonzero(np.r_[True, np.diff(arrays["group"][at]) != 0, True])
+    starts = np.r_[np.flatnonzero(np.diff(arrays["group"][at], prepend=-1)), len(at)]
     begun = arrays["as_of_ms"][at[starts[:-1]]]
     weight = np.ones(len(begun)) if until_ms is None else recency(begun, until_ms, _HALF_LIFE_DAYS)
     return Lists(

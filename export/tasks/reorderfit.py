@@ -18,7 +18,7 @@ from export.tasks.base import Arrays, Tell
 from export.tasks.boosted import WEIGHT, boosted
 from export.tasks.chances import Known, Orders, calibrate, level
 from export.tasks.fed import Plain
-from export.tasks.lists import lists_of
+from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
 _MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
@@ -79,7 +79,7 @@ class Fits:
             network.places,
             lambda at: lists.loss(network.places, at),
             len(lists),
-            Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, seed=self.seed),
+            Recipe(epochs=epochs if len(lists) else 0, batch=32, rate=2e-3, decay=0.05, seed=self.seed),
             tell=lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
         )
 
@@ -142,11 +142,18 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
     fits.ranks(network, split.fit_until_ms, epochs)
     with torch.no_grad():
-        trees = network.trees(torch.from_numpy(arrays["features"][ranked.rows]))
         return network, {
             "epochs": of_chances,
             "epochs_rank": epochs,
             "validation_loss": shown.whole(network),
-            "validation_ndcg": ranked.ndcg(ranked.scores(network.places) + trees),
+            "validation_ndcg": _ndcg(network, arrays, ranked),
             "scale": float(network.scale),
         }
+
+
+def _ndcg(network: Any, arrays: Arrays, lists: Lists) -> float:
+    """NDCG@10 of the rank; 0 without lists."""
+    if not len(lists):
+        return 0.0
+    trees = network.trees(torch.from_numpy(arrays["features"][lists.rows]))
+    return lists.ndcg(lists.scores(network.places) + trees)
