@@ -10,6 +10,7 @@ from torch import nn
 
 from export.networks.preprocess import Standardise
 from export.networks.sequence import Sequence
+from export.networks.trees import Trees
 from export.networks.weighed import Members, Weighed
 from features.vectors.reorder import FEATURES
 
@@ -60,8 +61,8 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     Calibration (`scale`, `shift`, `steps`) is a part of the graph. `sum(contributions) + baseline` is the log-odds of
     the 30-day probability; contributions are 0 on average over the training rows. The rank is trained on whole baskets:
-    of two products of a customer, the one with the higher rank is more likely in the next one. The four parts share no
-    weights.
+    of two products of a customer, the one with the higher rank is more likely in the next one. It is the mean of
+    `places` and, to it, `trees`. The parts share no weights.
     """
 
     centre: Any
@@ -75,6 +76,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.inputs = Standardise(width)
         self.chances = Weighed(width, (40, 24), len(HORIZONS_DAYS) - 1, 0.2)
         self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(64, 32), members=4, drop=0.3), drop=0.3)
+        self.trees = Trees()
         self.active = Active()
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(1))
@@ -105,7 +107,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         terms, steps = self.chances(inputs)
         logits = self.logits(terms.sum(dim=1) + self.chances.bias, F.softplus(steps))
         chance = torch.sigmoid(logits)
-        rank = self.places(inputs, *sequences).mean(dim=0)
+        rank = self.places(inputs, *sequences).mean(dim=0) + self.trees(features)
         return chance, self.scale * (terms - self.centre), rank, days_until(chance), torch.sigmoid(self.active(inputs))
 
 

@@ -29,12 +29,14 @@ class Lists:
         bought: 1 or 0, (n,).
         starts: where each list begins, and the end, int64 of shape (l + 1,).
         weight: of each list, a tensor of shape (l,).
+        rows: which of the data set, int64 of shape (n,).
     """
 
     fed: Feeding
     bought: Any
     starts: NDArray[np.int64]
     weight: Any
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -49,9 +51,12 @@ class Lists:
         rows, _ = rows_of(self.starts, at)
         return lambda_loss(places(*self.fed.at(rows)), self.bought[rows], np.diff(self.starts)[at], self.weight[at])
 
-    def ndcg(self, places: Any) -> float:
-        """NDCG@10 of the members' mean; the ideal is all that was bought of the list."""
-        scores = torch.cat([places(*given).mean(dim=0) for _, given in self.fed.parts()])
+    def scores(self, places: Any) -> Any:
+        """The members' mean, a tensor of shape (n,)."""
+        return torch.cat([places(*given).mean(dim=0) for _, given in self.fed.parts()])
+
+    def ndcg(self, scores: Any) -> float:
+        """NDCG@10 of a score of each row; the ideal is all that was bought of the list."""
         group = np.repeat(np.arange(len(self)), np.diff(self.starts))
         return ranking(group, self.bought.numpy(), scores.numpy())["NDCG@10"]
 
@@ -74,7 +79,7 @@ def lists_of(
     _, number, size = np.unique(group, return_inverse=True, return_counts=True)
     share = np.bincount(number, weights=bought) / size
     at = at[((share > 0) & (share < 1))[number]]
-    starts = np.flatnonzero(np.r_[True, np.diff(arrays["group"][at]) != 0, True])
+    starts = np.r_[np.flatnonzero(np.diff(arrays["group"][at], prepend=-1)), len(at)]
     begun = arrays["as_of_ms"][at[starts[:-1]]]
     weight = np.ones(len(begun)) if until_ms is None else recency(begun, until_ms, _HALF_LIFE_DAYS)
     return Lists(
@@ -82,4 +87,5 @@ def lists_of(
         torch.from_numpy(arrays["bought"][at].astype(np.float32)),
         starts,
         torch.from_numpy(weight.astype(np.float32)),
+        at,
     )

@@ -120,5 +120,5 @@ def _fit(network: CampaignNet, rows: Rows, which: NDArray[np.bool_], recipe: Rec
     with torch.no_grad():
         inputs: Any = network.inputs(torch.from_numpy(rows.features[at]))
     starts = np.flatnonzero(np.r_[True, np.diff(rows.list_of[at]) != 0, True])
-    lists = Lists(Plain(inputs), torch.from_numpy(rows.label[at]), starts, torch.ones(len(starts) - 1))
+    lists = Lists(Plain(inputs), torch.from_numpy(rows.label[at]), starts, torch.ones(len(starts) - 1), at)
     train(network.places, lambda i: lists.loss(network.places, i), len(lists), recipe)

@@ -15,9 +15,10 @@ from export.datasets.sequences import Sequences
 from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
+from export.tasks.boosted import WEIGHT, boosted
 from export.tasks.chances import Known, Orders, calibrate, level
 from export.tasks.fed import Plain
-from export.tasks.lists import lists_of
+from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
 _MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
@@ -65,18 +66,20 @@ class Fits:
         )
 
     def ranks(self, network: Any, until_ms: int, epochs: int) -> None:
-        """Trains what ranks on the orders before a time.
+        """Trains what ranks on the orders before a time: trees, and networks that know nothing of them.
 
         How many passes are best is not chosen on the last of the lists: they tell it by less than their noise.
         """
         orders = self._before(until_ms) & ~self.after
         drawn = self._drawn(orders, _MOST_LISTS)
         lists = lists_of(self.arrays, drawn, network.inputs, self.sequences, until_ms)
+        self.tell("ranks: trees", 0.5)
+        network.trees.learn(boosted(self.arrays, lists, self.seed), WEIGHT)
         train(
             network.places,
             lambda at: lists.loss(network.places, at),
             len(lists),
-            Recipe(epochs=epochs, batch=32, rate=2e-3, decay=0.05, seed=self.seed),
+            Recipe(epochs=epochs if len(lists) else 0, batch=32, rate=2e-3, decay=0.05, seed=self.seed),
             tell=lambda text, share: self.tell(f"ranks: {text}", 0.5 + share / 2),
         )
 
@@ -143,6 +146,14 @@ def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]
             "epochs": of_chances,
             "epochs_rank": epochs,
             "validation_loss": shown.whole(network),
-            "validation_ndcg": ranked.ndcg(network.places),
+            "validation_ndcg": _ndcg(network, arrays, ranked),
             "scale": float(network.scale),
         }
+
+
+def _ndcg(network: Any, arrays: Arrays, lists: Lists) -> float:
+    """NDCG@10 of the rank; 0 without lists."""
+    if not len(lists):
+        return 0.0
+    trees = network.trees(torch.from_numpy(arrays["features"][lists.rows]))
+    return lists.ndcg(lists.scores(network.places) + trees)

@@ -28,7 +28,7 @@ def some_lists() -> Lists:
     bought = torch.tensor([1, 0, 0, 0, 1, 1, 0, 0, 1.0])
     group = np.zeros(9, np.int64)
     fed = Fed(torch.randn(9, 4, generator=generator), group, group, no_sequences())
-    return Lists(fed, bought, np.array([0, 4, 7, 9]), torch.ones(3))
+    return Lists(fed, bought, np.array([0, 4, 7, 9]), torch.ones(3), np.arange(9))
 
 
 def places(inputs: Any, *sequences: Any) -> Any:
