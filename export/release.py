@@ -63,7 +63,7 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
         calibration=evaluation.calibration,
         parity=verdict.parity,
         fallback=fallback,
-        us_per_row={str(cost.rows): cost.us_per_row for cost in costs},
+        us_per_row={str(cost.rows): cost.us_per_row for cost in costs if not cost.caller},
     )
     directory = into / task.name / version
     _write(work, manifest, directory)

@@ -110,7 +110,7 @@ def benchmark_graph(work: Work) -> list[Cost]:
     """What a row costs."""
     task = task_of(work.model)
     session = Session(work.path("model.onnx", "convert"))
-    costs = benchmark(session, _inputs_of(task, *work.dataset()), task.shared)
+    costs = benchmark(session, _inputs_of(task, *work.dataset()), task.shared, callers=task.callers)
     work.save("cost.json", costs)
     return costs
 

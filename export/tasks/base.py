@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -54,7 +54,8 @@ class Task(ABC):
     task: ClassVar[Literal["reorder", "stockout", "next_best_offer"]]
     #: Inputs of the graph that are not a row each.
     shared: ClassVar[frozenset[str]] = frozenset()
-    #: Outputs compared as whole numbers.
+    #: Which inputs with rows apart each caller sends, where no caller sends all of them.
+    callers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     epochs: ClassVar[int]
     simulated: ClassVar[tuple[str, ...]] = ()
 

@@ -5,8 +5,9 @@ A log with orders teaches the first, one with sales by the hour the others. They
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +45,10 @@ class Stockout(Task):
     name = "stockout"
     task = "stockout"
     shared = frozenset({"service_level"})
+    callers: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "as a worker asks": ("shelf",),
+        "as shelves are asked of": ("hours", "days"),
+    }
     epochs = 8
     simulated = (
         "lead_time_days of the catalog, the horizon of test rows",

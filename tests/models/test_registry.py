@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from models.manifest import ManifestError, versions
+from models.manifest import Head, ManifestError, versions
 from models.registry import check_features, load, names
 from tests.models.tiny import REORDER, SCALING, manifest, released
 
@@ -124,6 +125,16 @@ def test_a_model_that_fits_its_features_is_taken() -> None:
 def test_other_features_are_refused_by_name(features: list[str], problem: str) -> None:
     with pytest.raises(ManifestError, match=f"^model reorder 1.0 does not fit its features: {problem}"):
         check_features(manifest(), features, READS)
+
+
+def test_a_head_that_the_engine_feeds_must_fit_as_well() -> None:
+    heads = [Head(input=name, output="out", features=["a", "b"], baseline=0.0) for name in ("shelf", "hours")]
+    model = msgspec.structs.replace(manifest(), heads=heads)
+    check_features(model, FEATURES, READS, {"shelf": ("a", "b")})  # no worker feeds the other
+    with pytest.raises(
+        ManifestError, match=r"does not fit its features: it needs \['b'\], which are gone; it does not"
+    ):
+        check_features(model, FEATURES, READS, {"shelf": ("a", "c")})
 
 
 @pytest.mark.parametrize(
