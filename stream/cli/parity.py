@@ -104,7 +104,7 @@ def _tell(report: Report) -> None:
     console.print(f"{report.vectors:,} vectors: {told}", highlight=False)
     if report.behind:
         console.print(
-            f"{report.behind:,} read products before all order lines of the days before had come: not compared"
+            f"{report.behind:,} read products or regions before all of the day or hour had come: that is not compared"
         )
     if report.unchecked:
         console.print(

@@ -21,7 +21,7 @@ from features.rows import STREAMS, Rows
 from features.store import Fence
 from stream.decode import Decoded, DecodedBatch, Decoder, RecordLike
 from stream.duplicates import drop_duplicates
-from stream.eventlog import LogRecord, read_records
+from stream.eventlog import LogRecord, read_records, topics_in
 from stream.metrics import Metrics
 from stream.microbatch import Feed, feeds_of
 from stream.ownership import Ownership
@@ -144,8 +144,12 @@ def rows_from_log(
         partitions: of the topics it was replayed to.
         settings: the worker's.
         wanted: of entity type and key, whether its rows are kept.
+
+    Raises:
+        UsageError: there is no event log, or a file does not hold its topic's records.
     """
-    records = placed(read_records(directory, EVENTS), partitions)
+    topics = [topic for topic in topics_in(directory) if topic in EVENTS]
+    records = placed(read_records(directory, topics or EVENTS), partitions)
     return rows_of_records(records, partitions, settings, wanted, now_ms=time.time_ns() // 1_000_000)
 
 

@@ -21,7 +21,7 @@ from stream.events import FeatureVector, Reflected
 from stream.featurelog import sampled
 from stream.parity.check import compare_with, vectors_in
 from stream.parity.compare import Report, compare
-from stream.parity.events import placed, rows_of_records
+from stream.parity.events import placed, rows_from_log, rows_of_records
 from stream.settings import load
 from stream.ticks import Ticks
 from tests.stream.build import (
@@ -262,6 +262,15 @@ def test_records_of_a_log_are_placed_as_a_replay_places_them() -> None:
     records = [LogRecord("clicks", k, b"{}", 0) for k in (b"a", b"b", b"a")]
     found = [(r.key(), r.partition(), r.offset()) for r in placed(records, 1)]
     assert found == [(b"a", 0, 0), (b"b", 0, 1), (b"a", 0, 2)]
+
+
+def test_a_log_of_one_topic_will_do(tmp_path: Path) -> None:
+    told = {"type": "ran_out", "event_id": "e", "event_time_ms": T0, "location": "w", "sku": "A"}
+    (tmp_path / "inventory.jsonl").write_text(json.dumps(told) + "\n")
+    rows = rows_from_log(tmp_path, 1, SETTINGS, lambda entity, key: True)
+    assert rows.events == 1
+    with pytest.raises(UsageError, match="topic 'orders' has no file"):
+        rows_from_log(tmp_path / "nothing", 1, SETTINGS, lambda entity, key: True)
 
 
 def test_a_line_that_is_no_vector_is_named(tmp_path: Path) -> None:
