@@ -18,6 +18,7 @@ from export.datasets.prices import planned_discount, prices_of
 from export.errors import UsageError
 from features.aggregations.base import DAY_MS, HOUR_MS
 from features.logfile import EventLogError, has_topic, topic_file
+from features.vectors.shelf import OPENING
 
 IN_STOCK, OUT_OF_STOCK, UNKNOWN = 0, 1, 2
 DAY_HOURS = 24
@@ -81,7 +82,7 @@ class Hourly:
         return later
 
 
-def read_hourly(events: Path, opening: range = range(6, 22), until_ms: int | None = None) -> Hourly:
+def read_hourly(events: Path, opening: range = OPENING, until_ms: int | None = None) -> Hourly:
     """The hours of all items of an event log.
 
     Args:

@@ -2,8 +2,8 @@
 
 For items whose stock level nobody knows, as long as somebody tells what they sell by the hour and when they run out.
 Rows are as of the end of the last full hour, of a moment within an hour as well. Nothing is asked of an item that is
-out of stock, of a shop that is closed, has been open for less than an hour or is in its last one, and of an item of
-which nothing was told since the day before yesterday.
+out of stock, of a shop that is closed or has been open for less than an hour, and of an item of which nothing was told
+today: who tells sales by the day must not be taken for one who sells nothing by the hour.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ VIEW = "item_stock"
 READS = ("item_stock.stock", "item_stock.shelf", *regional.READS)
 #: Opening hours, UTC.
 OPENING = range(6, 22)
-#: How many opening hours are looked ahead.
-HOURS_AHEAD = 4
 
 _OWN: dict[str, str] = {
     "opening_hour": "opening hours of the day before the last full one",
@@ -96,7 +94,7 @@ def asked(items: EntityTable, slots: Slots, as_of_ms: Times) -> NDArray[np.bool_
     hour = _full_hour(as_of_ms)
     told_day = state["head_h"][at].astype(np.int64) // 24
     of_day = hour % 24
-    here = (state["out"][at] == 0) & (told_day > 0) & (hour // 24 - told_day <= 1)
+    here = (state["out"][at] == 0) & (told_day > 0) & (told_day >= hour // 24)
     return np.asarray(here & (of_day >= OPENING.start) & (of_day < OPENING.stop - 1))
 
 

@@ -102,9 +102,9 @@ def test_a_score_in_words_tells_of_the_next_hours() -> None:
         [sold("leeds/1", 21, 1)],
         [sold("leeds/1", 3, 1)],
         [stock("stock_counted", "A", T0 + 9 * HOUR_MS, "leeds/1", quantity=5)],
-        [sold("leeds/1", 8, 1), stock("stock_counted", "A", T0 + 2 * DAY_MS + 9 * HOUR_MS, "leeds/1", quantity=5)],
+        [sold("leeds/1", 8, 1), stock("stock_counted", "A", T0 + DAY_MS + 9 * HOUR_MS, "leeds/1", quantity=5)],
     ],
-    ids=["ran out", "still out", "last hour", "at night", "no sales told", "told of two days ago"],
+    ids=["ran out", "still out", "last hour", "at night", "no sales told", "told of yesterday"],
 )
 def test_nothing_is_asked(events: list[dict[str, Any]]) -> None:
     using = model()
