@@ -39,7 +39,7 @@ def list_(directory: Directory = None) -> None:
         try:
             manifest = load(registry, name, version).manifest
             wanted = contract(manifest.vector)
-            check_features(manifest, wanted.features, wanted.reads)
+            check_features(manifest, wanted.features, wanted.reads, wanted.heads)
             fits = "[green]yes[/]"
         except ManifestError as error:
             table.add_row(name, version, f"[red]no[/]: {error}", "", "", "")
