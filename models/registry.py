@@ -68,7 +68,7 @@ def check_features(
     manifest: Manifest,
     features: Sequence[str],
     reads: Mapping[str, str],
-    heads: Mapping[str, Sequence[str]] | None = None,
+    heads: Mapping[str, Sequence[str]],
 ) -> None:
     """Refuses a model that was trained on other features than it would be fed.
 
@@ -83,7 +83,7 @@ def check_features(
     """
     who = f"model {manifest.name} {manifest.version} does not fit its features"
     pairs = [(manifest.features, features)]
-    pairs += [(head.features, heads[head.input]) for head in manifest.heads if heads and head.input in heads]
+    pairs += [(head.features, heads[head.input]) for head in manifest.heads if head.input in heads]
     for wanted, found in pairs:
         if wanted != list(found):
             raise ManifestError(f"{who}: {_difference(wanted, found)}; train and release it again")

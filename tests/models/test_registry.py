@@ -109,8 +109,8 @@ def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fits_its_features_is_taken() -> None:
-    check_features(manifest(), FEATURES, READS)
-    check_features(manifest(), FEATURES, {**READS, "a_new_view.count": "1234", "customer_orders.new": "55"})
+    check_features(manifest(), FEATURES, READS, {})
+    check_features(manifest(), FEATURES, {**READS, "a_new_view.count": "1234", "customer_orders.new": "55"}, {})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_model_that_fits_its_features_is_taken() -> None:
 )
 def test_other_features_are_refused_by_name(features: list[str], problem: str) -> None:
     with pytest.raises(ManifestError, match=f"^model reorder 1.0 does not fit its features: {problem}"):
-        check_features(manifest(), features, READS)
+        check_features(manifest(), features, READS, {})
 
 
 def test_a_head_that_the_engine_feeds_must_fit_as_well() -> None:
@@ -145,4 +145,4 @@ def test_a_changed_or_missing_aggregation_is_refused_by_name(reads: dict[str, st
         ManifestError,
         match=r"model reorder 1.0 .*\['customer_repertoire.repertoire'\] have changed in the feature views since it ",
     ):
-        check_features(manifest(), FEATURES, reads)
+        check_features(manifest(), FEATURES, reads, {})

@@ -92,7 +92,7 @@ def test_it_gets_contributions_that_add_up(released: Path) -> None:
 
 def test_the_engine_takes_it(released: Path) -> None:
     model = load(released.parents[1], "reorder")
-    check_features(model.manifest, model.manifest.features, model.manifest.reads)
+    check_features(model.manifest, model.manifest.features, model.manifest.reads, {})
     assert model.manifest.parity.rows > 4_096
     assert "a made-up shop" in (released / "card.md").read_text(encoding="utf-8")
 
