@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from export.resume import next_fit
 
-Loss = Callable[[NDArray[np.int64]], Any]
+#: Of the rows at some indices, or of what was made of them.
+Loss = Callable[[Any], Any]
+Prepare = Callable[[NDArray[np.int64]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,19 @@ def train(
     recipe: Recipe,
     validate: Callable[[], float] | None = None,
     tell: Callable[[str, float], None] = lambda text, share: None,
+    prepare: Prepare = lambda at: at,
 ) -> int:
     """Trains `module` in place.
 
     Args:
         module: what is trained; ends with the weights of its best epoch, in eval mode.
-        loss: of the rows at some indices, a scalar tensor.
+        loss: of what `prepare` gives, a scalar tensor.
         rows: how many there are.
         recipe: how.
         validate: gives a figure to make small, after each epoch. Without it, all epochs are run.
         tell: hears a text and the share done.
+        prepare: makes of the indices of a batch what `loss` needs, where no weight has a part in it. It runs a batch
+            ahead, in a thread of its own, without gradients.
 
     Returns:
         How many epochs the kept weights have seen.
@@ -108,7 +114,7 @@ def train(
         run.restore(progress.state)
         tell(f"going on after epoch {run.epoch}", run.epoch / recipe.epochs)
     while run.epoch < recipe.epochs and run.epoch - run.best_epoch < (recipe.patience if validate else recipe.epochs):
-        _epoch(run, loss, rows, recipe)
+        _epoch(run, loss, rows, recipe, prepare)
         run.epoch += 1
         told = f"epoch {run.epoch}"
         if validate is not None:
@@ -166,20 +172,36 @@ class _Run:
             self.average.restore(state["average"])
 
 
-def _epoch(run: _Run, loss: Loss, rows: int, recipe: Recipe) -> None:
+def _epoch(run: _Run, loss: Loss, rows: int, recipe: Recipe, prepare: Prepare) -> None:
     """All rows once, in a new order; the rate falls as half a cosine over all epochs."""
     steps = max(1, -(-rows // recipe.batch))
     run.module.train()
     order = run.rng.permutation(rows)
-    for step in range(steps):
+    batches = [order[step * recipe.batch : (step + 1) * recipe.batch] for step in range(steps)]
+    for step, batch in enumerate(_prepared(prepare, batches)):
         done = (run.epoch + step / steps) / recipe.epochs
         for group in run.optimiser.param_groups:
             group["lr"] = recipe.rate * (0.5 + 0.5 * np.cos(np.pi * done))
         run.optimiser.zero_grad(set_to_none=True)
-        value = loss(order[step * recipe.batch : (step + 1) * recipe.batch])
+        value = loss(batch)
         value.backward()
         torch.nn.utils.clip_grad_norm_(run.module.parameters(), 5.0)
         run.optimiser.step()
         if run.average is not None:
             run.average.update()
     run.module.eval()
+
+
+def _prepared(prepare: Prepare, batches: Sequence[NDArray[np.int64]]) -> Iterator[Any]:
+    """All batches in order. While one is learnt from, a second core makes the next, where there is one."""
+
+    def made(at: NDArray[np.int64]) -> Any:
+        with torch.no_grad():  # each thread has a switch of its own for this
+            return prepare(at)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(made, batches[0])
+        for batch in batches[1:]:
+            ready, ahead = ahead, pool.submit(made, batch)
+            yield ready.result()
+        yield ahead.result()

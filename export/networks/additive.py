@@ -56,8 +56,9 @@ class Additive(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Inputs to terms (n, groups) and other outputs (n, others)."""
         weight = self.first if self.frozen else self.first * self.mask
         units = torch.relu(inputs @ weight + self.first_bias)
-        terms = (units.reshape(-1, self.groups, self.hidden) * self.second).sum(dim=2)
-        return self.drop(terms), self.other(units)
+        own = (self.second[:, :, None] * torch.eye(self.groups)[:, None, :]).reshape(-1, self.groups)
+        told = units @ torch.cat([own, self.other.weight.T], dim=1)  # one product, which goes over the units once
+        return self.drop(told[:, : self.groups]), told[:, self.groups :] + self.other.bias
 
     def freeze(self) -> None:
         """Ends training: masked weights are made 0, so that the graph needs no mask."""

@@ -42,7 +42,7 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """
 
     back: Any
-    flags: Any
+    flagged: Any
     in_units: Any
 
     def __init__(
@@ -56,7 +56,7 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         in_units = torch.zeros(width)
         in_units[list(level.units if level else ())] = 1.0
         self.register_buffer("in_units", in_units, persistent=False)
-        self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64), persistent=False)
+        self.register_buffer("flagged", torch.eye(width)[:, flags], persistent=False)
         origin = flags + [at for at, many in enumerate(kinds) for _ in range(many)]
         self.register_buffer("back", nn.functional.one_hot(torch.tensor(origin), width).float(), persistent=False)
 
@@ -68,22 +68,41 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Features with those in units divided by the level."""
         if self.level is None:
             return features
-        level = torch.nan_to_num(features[:, self.level.column : self.level.column + 1], nan=0.0).clamp(0.0, _MOST)
-        return features * (1.0 + self.in_units * (1.0 / (level + self.level.little) - 1.0))
+        level = features[:, self.level.column : self.level.column + 1]
+        level = torch.where(torch.isnan(level), 0.0, level).clamp(0.0, _MOST)
+        by = 1.0 / (level + self.level.little)
+        return features * torch.addmm(1.0 - self.in_units, by, self.in_units[None])
 
     def forward(self, features: Any) -> Any:
         """What the layers see."""
+        return self.told(features)[0]
+
+    def told(self, features: Any) -> tuple[Any, Any]:
+        """What the layers see, and 1 where anything is known of a row, else 0, (n, 1)."""
         values, unknown = self.inputs.parts(self._measured(features))
-        if len(self.flags) < self.width:
-            unknown = torch.index_select(unknown, 1, self.flags)
-        told = [features[:, at : at + 1] == torch.arange(many) for at, many in enumerate(self.kinds)]
-        return torch.cat([values, unknown, *(each.to(features.dtype) for each in told)], dim=1)
+        flags = unknown @ self.flagged if self.flagged.shape[1] < self.width else unknown
+        kinds = [features[:, at : at + 1] == torch.arange(many) for at, many in enumerate(self.kinds)]
+        told = torch.cat([values, flags, *(each.to(features.dtype) for each in kinds)], dim=1)
+        return told, 1.0 - unknown.amin(dim=1, keepdim=True)
 
-    def of_features(self, parts: Any) -> Any:
-        """Contributions of what the layers see, (n, size), each given to the feature that it was made of."""
-        return parts[:, : self.width] + parts[:, self.width :] @ self.back
+    def of_features(self, slope: Any, told: Any, at: int, more: Any) -> Any:
+        """What each feature contributes.
+
+        Args:
+            slope: of each that the layers see, (n, size).
+            told: what they see, (n, size).
+            at: a feature that contributes more than it is seen to.
+            more: by how much, (n, 1).
+
+        Returns:
+            (n, width); sums to `(slope * told).sum(1) + more`.
+        """
+        parts = slope * told
+        others = torch.cat([parts[:, self.width :], more], dim=1)
+        to = nn.functional.one_hot(torch.tensor([at]), self.width).to(self.back.dtype)
+        return torch.addmm(parts[:, : self.width], others, torch.cat([self.back, to]))
 
 
-def unknown_rows(features: Any) -> Any:
-    """1 where nothing is known of a row, else 0, (n, 1)."""
-    return torch.isnan(features).to(features.dtype).amin(dim=1, keepdim=True)
+def unless(known: Any) -> Any:
+    """What makes NaN of outputs that it is added to where nothing is known of a row, (n, 1)."""
+    return torch.where(known > 0, 0.0, torch.nan)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.datasets.hazard import HOURS_AHEAD
-from export.networks.expanded import Expanded, Level, unknown_rows
+from export.networks.expanded import Expanded, Level, unless
+from export.networks.preprocess import softplus
 from export.networks.rescaled import NEAR, Rescaled, chord
 
 #: Hours and weekdays are told apart, not measured.
@@ -57,7 +58,7 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def open(self, features: Any) -> Any:
         """1 where the shop is still open so many hours later, (n, 4); an unknown hour counts as open."""
         later = features[:, 0:1] + torch.arange(1, HOURS_AHEAD + 1)
-        return (~(later >= self.a_day)).to(features.dtype)
+        return 1.0 - (later >= self.a_day).to(features.dtype)
 
     def logits(self, features: Any) -> Any:
         """Hazards as log-odds (n, 4), for training."""
@@ -74,15 +75,12 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, features: Any) -> tuple[Any, Any]:
         """Hazards (n, 4), 0 after closing time, and contributions (n, width)."""
-        x = self.expanded(features)
+        x, known = self.expanded.told(features)
         passes, reference, open_ = self.net.passes(x), self._reference(), self.open(features)
-        slope = open_ * chord(F.softplus, passes[-1], reference, torch.sigmoid, NEAR)
-        parts = self.expanded.of_features(self.net.contributions(x, passes, slope))
-        closed = ((open_ - 1.0) * F.softplus(reference)).sum(dim=1, keepdim=True)
-        parts = torch.cat([parts[:, :1] + closed, parts[:, 1:]], dim=1)
-        blank = unknown_rows(features)
-        hazards = torch.sigmoid(passes[-1]) * open_
-        return torch.where(blank > 0, torch.nan, hazards), parts * (1.0 - blank)
+        slope = known * open_ * chord(softplus, passes[-1], reference, torch.sigmoid, NEAR)
+        closed = known * ((open_ - 1.0) @ softplus(reference)[0, :, None])
+        parts = self.expanded.of_features(self.net.slopes(passes, slope), x, 0, closed)
+        return torch.sigmoid(passes[-1]) * open_ + unless(known), parts
 
 
 def likelihood(logits: Any, out: Any, open_: Any, told: Any = None) -> Any:

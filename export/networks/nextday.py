@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from export.networks.expanded import Expanded, Level, unknown_rows
+from export.networks.expanded import Expanded, Level, unless
+from export.networks.preprocess import softplus
 from export.networks.rescaled import Rescaled, chord
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
@@ -69,15 +70,15 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def level(self, features: Any) -> Any:
         """The logarithm of the level (n,); an unknown one counts as none."""
-        level = torch.nan_to_num(features[:, 1], nan=0.0, posinf=_MOST_UNITS, neginf=0.0)
-        return torch.log(level.clamp(0.0, _MOST_UNITS) + LITTLE)
+        level = features[:, 1]
+        return torch.log(torch.where(torch.isnan(level), 0.0, level).clamp(0.0, _MOST_UNITS) + LITTLE)
 
     def quantiles(self, expanded: Any, level: Any) -> Any:
         """Units at `LEVELS` (n, levels), for training."""
         return self._units(self.net(expanded), level)
 
     def _units(self, outputs: Any, level: Any) -> Any:
-        median, steps = outputs[:, :1], F.softplus(outputs[:, 1:])
+        median, steps = outputs[:, :1], softplus(outputs[:, 1:])
         down = torch.flip(torch.cumsum(steps[:, :MEDIAN], dim=1), dims=[1])
         up = torch.cumsum(steps[:, MEDIAN:], dim=1)
         told = torch.cat([median - down, median, median + up], dim=1)
@@ -94,16 +95,14 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, features: Any) -> tuple[Any, Any]:
         """Quantiles 0.1, 0.5 and 0.9 of units (n, 3), and contributions (n, width)."""
-        x, level = self.expanded(features), self.level(features)
+        (x, known), level = self.expanded.told(features), self.level(features)
         passes, reference = self.net.passes(x), self._reference()
         units = self._units(passes[-1], level)[:, list(PUBLISHED)]
-        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1], reference, _inside)
-        only_median = F.one_hot(torch.tensor(0), len(LEVELS)).to(slope.dtype)
-        parts = self.expanded.of_features(self.net.contributions(x, passes, slope * only_median))
-        of_level = (level - self.usual)[:, None]
-        parts = torch.cat([parts[:, :1], parts[:, 1:2] + of_level, parts[:, 2:]], dim=1)
-        blank = unknown_rows(features)
-        return torch.where(blank > 0, torch.nan, units), parts * (1.0 - blank)
+        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1][:, :1], reference[:, :1], _inside)
+        only_median = F.one_hot(torch.tensor([0]), len(LEVELS)).to(slope.dtype)
+        slopes = self.net.slopes(passes, known * slope * only_median)
+        parts = self.expanded.of_features(slopes, x, 1, known * (level - self.usual)[:, None])
+        return units + unless(known), parts
 
 
 def _inside(x: Any) -> Any:

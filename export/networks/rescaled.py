@@ -55,22 +55,21 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
             found.append(layer(inputs))
         return found
 
-    def contributions(self, inputs: Any, passes: Sequence[Any], slope: Any) -> Any:
-        """How much each input moved a score that is a sum of functions of the outputs.
+    def slopes(self, passes: Sequence[Any], slope: Any) -> Any:
+        """How much of each input moved a score that is a sum of functions of the outputs.
 
         Args:
-            inputs: (n, widths[0]).
-            passes: of these inputs.
+            passes: of the inputs.
             slope: of the score's chord along each output, from the reference to the row, (n, widths[-1]).
 
         Returns:
-            (n, widths[0]); sums to `(slope * (outputs - reference outputs)).sum(1)`.
+            (n, widths[0]); times the inputs it sums to `(slope * (outputs - reference outputs)).sum(1)`.
         """
         at_reference = self.passes(torch.zeros(1, self.layers[0].in_features))
         for number in range(len(self.layers) - 1, 0, -1):
             slope = slope @ self.layers[number].weight
             slope = slope * rectified(passes[number - 1], at_reference[number - 1])
-        return slope @ self.layers[0].weight * inputs
+        return slope @ self.layers[0].weight
 
 
 def chord(function: Any, x: Any, reference: Any, tangent: Any, near: float = NEAR_OF_PIECES) -> Any:

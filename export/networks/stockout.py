@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from export.networks.additive import Additive, groups_of
-from export.networks.preprocess import Standardise
+from export.networks.preprocess import Standardise, softplus
 from export.networks.quantiles import (
     LEVELS,
     MEDIAN,
@@ -80,7 +79,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         days = known.clamp(1.0, HORIZON_DAYS)
         time = torch.stack([torch.log(days) - 2.3, days / 14.0 - 1.0], dim=1)
         terms, steps = self.net(torch.cat([self.inputs(features), time], dim=1))
-        return terms, self.clock(time)[:, 0], F.softplus(steps)
+        return terms, self.clock(time)[:, 0], softplus(steps)
 
     def quantiles(self, features: Any, lead_time_days: Any) -> Any:
         """Unbounded quantiles in log1p of units (n, levels), for training."""

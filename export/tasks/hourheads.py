@@ -37,7 +37,26 @@ _CHOSEN_ON, _LEARNT_ON = 6, 4
 _CHUNK = 65_536
 
 Rows = NDArray[np.int64]
-Loss = Callable[[Rows], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """What a network is fitted by.
+
+    Args:
+        seen: makes of rows what the loss is of, where no weight has a part in it.
+        loss: of that.
+    """
+
+    seen: Callable[[Rows], Any]
+    loss: Callable[[Any], Any]
+
+    def mean(self, rows: Rows) -> float:
+        """Mean loss of rows."""
+        parts = [rows[at : at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
+        with torch.no_grad():
+            losses = [float(self.loss(self.seen(part))) for part in parts]
+        return float(np.average(losses, weights=[len(part) for part in parts]))
 
 
 def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell) -> dict[str, float]:
@@ -61,26 +80,25 @@ def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
     features, part = torch.from_numpy(rows["features"]), rows["part"]
     out, open_ = (torch.from_numpy(rows[name].astype(np.float32)) for name in ("out", "open"))
 
-    def loss(at: Rows) -> Any:
-        return likelihood(net.logits(features[at].float()), out[at], open_[at])
+    def seen(at: Rows) -> Any:
+        return net.expanded(features[at].float()), out[at], open_[at]
+
+    def loss(batch: Any) -> Any:
+        return likelihood(net.net(batch[0]), *batch[1:])
 
     teaching, checked = (np.flatnonzero(part == of)[::_CHOSEN_ON] for of in (TRAIN, VALIDATION))
     net.learn(rows["features"][teaching[::_LEARNT_ON]].astype(np.float32))
     recipe, both = replace(_HOURS, seed=seed, epochs=min(epochs, _HOURS.epochs)), np.flatnonzero(part != TEST)
-    figures = _fit(net, net.net, loss, (teaching, checked, both), recipe, "hours", lambda t, s: tell(t, 0.4 * s))
+    goal, course = _Goal(seen, loss), (teaching, checked, both)
+    figures = _fit(net, net.net, goal, course, recipe, "hours", lambda t, s: tell(t, 0.4 * s))
     recipe = replace(recipe, epochs=int(figures["hours_epochs"]))
-    fitted = _Fitted(net.net, loss, both, lambda: _odds(net, features, both))
+    fitted = _Fitted(net.net, goal, both, lambda: _odds(net, features, both))
     odds = fitted.mean(_TEACHERS, recipe, lambda t, s: tell(f"teaching hours: {t}", 0.4 + 0.3 * s))
     told = torch.zeros(len(part), HOURS_AHEAD, dtype=torch.float16)
     told[both] = torch.sigmoid(odds).half()
 
-    def taught(at: Rows) -> Any:
-        logits = net.logits(features[at].float())
-        heard = likelihood(logits, out[at], open_[at], told[at].float())
-        return _TAUGHT * heard + (1.0 - _TAUGHT) * likelihood(logits, out[at], open_[at])
-
     last = replace(recipe, seed=seed + _TEACHERS, epochs=min(epochs, recipe.epochs + 1))
-    _refit(net.net, taught, both, last, lambda t, s: tell(f"fitting hours: {t}", 0.7 + 0.3 * s))
+    _refit(net.net, _taught(net, seen, told), both, last, lambda t, s: tell(f"fitting hours: {t}", 0.7 + 0.3 * s))
     return figures
 
 
@@ -107,9 +125,10 @@ def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
         return missed(teacher.quantiles(expanded[at], level[at]), at)
 
     recipe, course = replace(_DAYS, seed=seed, epochs=min(epochs, _DAYS.epochs)), (teaching, checked, both)
-    figures = _fit(teacher, teacher.net, loss, course, recipe, "days", lambda t, s: tell(t, 0.4 * s))
+    goal = _Goal(lambda at: at, loss)
+    figures = _fit(teacher, teacher.net, goal, course, recipe, "days", lambda t, s: tell(t, 0.4 * s))
     recipe = replace(recipe, epochs=int(figures["days_epochs"]))
-    fitted = _Fitted(teacher.net, loss, both, lambda: _quantiles(teacher, expanded, level))
+    fitted = _Fitted(teacher.net, goal, both, lambda: _quantiles(teacher, expanded, level))
     told = fitted.mean(_DAY_TEACHERS, recipe, lambda t, s: tell(f"teaching days: {t}", 0.4 + 0.4 * s))
 
     def taught(at: Rows) -> Any:
@@ -117,7 +136,7 @@ def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
         return _TAUGHT * apart(quantiles, told[at], worth[at]) + (1.0 - _TAUGHT) * missed(quantiles, at)
 
     last = replace(recipe, seed=seed + _DAY_TEACHERS, epochs=min(epochs, _DAY_TAUGHT_EPOCHS))
-    _refit(net.net, taught, both, last, lambda t, s: tell(f"fitting days: {t}", 0.8 + 0.2 * s))
+    _refit(net.net, _Goal(lambda at: at, taught), both, last, lambda t, s: tell(f"fitting days: {t}", 0.8 + 0.2 * s))
     net.eval()
     return figures
 
@@ -145,54 +164,54 @@ def fit_shelf(net: HazardNet, teacher: HazardNet, arrays: Arrays, seed: int, tel
     told[both] = torch.sigmoid(_odds(teacher, torch.from_numpy(rows["features"]), np.flatnonzero(both))).half()
     net.learn(known["features"][teaching[:: _CHOSEN_ON * _LEARNT_ON]].astype(np.float32))
 
-    def loss(at: Rows) -> Any:
-        return likelihood(net.logits(features[at].float()), out[at], open_[at])
+    def seen(at: Rows) -> Any:
+        return net.expanded(features[at].float()), out[at], open_[at]
 
-    def taught(at: Rows) -> Any:
-        logits = net.logits(features[at].float())
-        heard = likelihood(logits, out[at], open_[at], told[at].float())
-        return _TAUGHT * heard + (1.0 - _TAUGHT) * likelihood(logits, out[at], open_[at])
-
-    recipe = replace(_SHELF, seed=seed)
+    taught, recipe = _taught(net, seen, told), replace(_SHELF, seed=seed)
     _refit(net.net, taught, teaching, recipe, lambda t, s: tell(f"choosing shelves: {t}", 0.5 * s))
-    with torch.no_grad():
-        figure = _mean(loss, checked)
+    figure = _Goal(seen, lambda batch: likelihood(net.net(batch[0]), *batch[1:])).mean(checked)
     _refit(net.net, taught, np.flatnonzero(both), recipe, lambda t, s: tell(f"fitting shelves: {t}", 0.5 + 0.5 * s))
     net.eval()
     return {"shelf_validation_loss": figure}
 
 
+def _taught(net: HazardNet, seen: Callable[[Rows], Any], told: Any) -> _Goal:
+    """To tell what happened, and what others tell of the same rows."""
+
+    def loss(batch: tuple[Any, Any, Any, Any]) -> Any:
+        x, out, open_, heard = batch
+        logits = net.net(x)
+        return _TAUGHT * likelihood(logits, out, open_, heard) + (1.0 - _TAUGHT) * likelihood(logits, out, open_)
+
+    return _Goal(lambda at: (*seen(at), told[at].float()), loss)
+
+
 def _fit(
-    net: Any, layers: Rescaled, loss: Loss, rows: tuple[Rows, Rows, Rows], recipe: Recipe, what: str, tell: Tell
+    net: Any, layers: Rescaled, goal: _Goal, rows: tuple[Rows, Rows, Rows], recipe: Recipe, what: str, tell: Tell
 ) -> dict[str, float]:
     """Chooses on the first and second rows, fits on the third, both from the same first weights."""
     teaching, checked, both = rows
-    first = _fresh(layers, recipe.seed)
-
-    def validate() -> float:
-        with torch.no_grad():
-            return _mean(loss, checked)
-
-    layers.load_state_dict(first)
+    layers.load_state_dict(_fresh(layers, recipe.seed))
     best = train(
         layers,
-        lambda i: loss(teaching[i]),
+        goal.loss,
         len(teaching),
         recipe,
-        validate,
+        lambda: goal.mean(checked),
         lambda text, share: tell(f"choosing {what}: {text}", 0.3 * share),
+        lambda i: goal.seen(teaching[i]),
     )
-    figure = validate()
+    figure = goal.mean(checked)
     last = replace(recipe, epochs=best)
-    _refit(layers, loss, both, last, lambda text, share: tell(f"fitting {what}: {text}", 0.3 + 0.7 * share))
+    _refit(layers, goal, both, last, lambda text, share: tell(f"fitting {what}: {text}", 0.3 + 0.7 * share))
     net.eval()
     return {f"{what}_epochs": best, f"{what}_validation_loss": figure}
 
 
-def _refit(layers: Rescaled, loss: Loss, rows: Rows, recipe: Recipe, tell: Tell) -> None:
+def _refit(layers: Rescaled, goal: _Goal, rows: Rows, recipe: Recipe, tell: Tell) -> None:
     """Fits from fresh weights, as many epochs as the recipe says."""
     layers.load_state_dict(_fresh(layers, recipe.seed))
-    train(layers, lambda i: loss(rows[i]), len(rows), recipe, None, tell)
+    train(layers, goal.loss, len(rows), recipe, None, tell, lambda i: goal.seen(rows[i]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +219,7 @@ class _Fitted:
     """A network that was fitted, and what it says of the rows that others are to learn from."""
 
     layers: Rescaled
-    loss: Loss
+    goal: _Goal
     rows: Rows
     says: Callable[[], Any]
 
@@ -209,7 +228,7 @@ class _Fitted:
         total = self.says()
         for number in range(1, teachers):
             again, done = replace(recipe, seed=recipe.seed + number), number - 1
-            _refit(self.layers, self.loss, self.rows, again, lambda t, s, d=done: tell(t, (d + s) / (teachers - 1)))  # type: ignore[misc]
+            _refit(self.layers, self.goal, self.rows, again, lambda t, s, d=done: tell(t, (d + s) / (teachers - 1)))  # type: ignore[misc]
             total += self.says()
         return total / teachers
 
@@ -235,8 +254,3 @@ def _fresh(layers: Rescaled, seed: int) -> Any:
     with torch.no_grad():
         made.layers[-1].bias.copy_(layers.layers[-1].bias)
     return made.state_dict()
-
-
-def _mean(loss: Loss, rows: Rows) -> float:
-    parts = [rows[at : at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
-    return float(np.average([float(loss(part)) for part in parts], weights=[len(part) for part in parts]))
