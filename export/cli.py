@@ -8,7 +8,7 @@ import typer
 
 from export import pathcommands, shelfcommand, wholecommands
 from export.errors import UsageError
-from export.options import console
+from export.terminal import console
 from models.manifest import ManifestError
 
 app = typer.Typer(

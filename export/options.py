@@ -1,22 +1,14 @@
-"""Options that commands share, and how they talk to people."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from export.tasks import MODELS, task_of
-from export.tasks.base import Tell
 from export.work import Work
-
-console = Console(stderr=True)
 
 Model = Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")]
 Events = Annotated[
@@ -63,27 +55,3 @@ def work_of(model: str, out: Path | None) -> Work:
     """The work directory of a model."""
     task_of(model)
     return Work(model, out or Path(".tidecast/export") / model)
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Tell]:
-    """A progress bar that hears what is being done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        shown = progress.add_task(title, total=1.0, note="")
-        yield lambda note, share: progress.update(shown, completed=share, note=note)
-        progress.update(shown, completed=1.0)
-
-
-def warn(text: str) -> None:
-    """Tells a person why figures must not be believed."""
-    console.print(f"[yellow]warning:[/yellow] {text}")
-
-
-def done(title: str, run: Callable[[], Any]) -> Any:
-    """Runs something long, and says how long it took."""
-    start = time.monotonic()
-    with console.status(title):
-        result = run()
-    console.print(f"{title}: {time.monotonic() - start:.1f} s")
-    return result

@@ -30,14 +30,11 @@ from export.options import (
     Seed,
     Since,
     Version,
-    bar,
-    console,
-    done,
-    warn,
     work_of,
 )
 from export.report import evaluate_released, time_of, write_report
 from export.tasks import task_of
+from export.terminal import bar, console, done, warn
 
 
 def _only_next_item(rule: list[str] | None) -> None:

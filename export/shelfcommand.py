@@ -10,9 +10,10 @@ import typer
 from rich.table import Column, Table
 
 from export.errors import UsageError
-from export.options import ARTIFACTS, EVENTS, Events, bar, console
+from export.options import ARTIFACTS, EVENTS, Events
 from export.report import time_of
 from export.shelves import check_form, shelves_of, when, written
+from export.terminal import bar, console
 from models.manifest import versions
 
 _MODEL = "stockout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,15 +28,13 @@ from export.options import (
     Model,
     Seed,
     Version,
-    bar,
-    console,
-    done,
-    warn,
 )
 from export.pathcommands import benchmark, convert, dataset, evaluate, quantize, release, train, verify
 from export.releases import RELEASES
 from export.report import write_report
 from export.tasks import MODELS
+from export.terminal import bar, console, done, warn
+from export.together import together
 
 
 def drift(
@@ -109,11 +108,14 @@ def everything(
     licence: Licence = LICENCE,
     hours_events: HoursEvents = None,
 ) -> None:
-    """All steps for all models. Example: `tidecast-export all --events my-shop --into my-models --version 1.0`"""
+    """All steps for all models, several at a time where there are cores.
+
+    Example: `tidecast-export all --events my-shop --into my-models --version 1.0`
+    """
+    hours = {"stockout": hours_events}
+    together({model: partial(_learn, model, events, out / model, hours.get(model), seed, epochs) for model in MODELS})
     for model in MODELS:
-        more = hours_events if model == "stockout" else None
-        _make(model, events, out / model, more, seed, epochs)
-        release(model, events, out / model, into, version, data, licence)
+        _finish(model, events, out / model, into, version, data, licence)
 
 
 def shipped(
@@ -125,20 +127,33 @@ def shipped(
     model: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
     seed: Seed = 7,
 ) -> None:
-    """Makes the shipped models from the logs that `make logs` makes: what `make models` runs.
+    """Makes the shipped models from the logs that `make logs` makes, several at a time where there are cores: what
+    `make models` runs.
 
     Example: `tidecast-export shipped --model stockout --into my-models`
     """
-    for one in RELEASES:
-        if one.model in (model or MODELS):
-            events, hours = logs / one.log, logs / one.hours_log if one.hours_log else None
-            _make(one.model, events, out / one.model, hours, seed, None)
-            release(one.model, events, out / one.model, into, one.version, one.data, one.licence)
+    wanted = [one for one in RELEASES if one.model in (model or MODELS)]
+    hours = {one.model: logs / one.hours_log if one.hours_log else None for one in wanted}
+    together(
+        {
+            one.model: partial(_learn, one.model, logs / one.log, out / one.model, hours[one.model], seed, None)
+            for one in sorted(wanted, key=lambda one: hours[one.model] is None)  # what takes longest begins first
+        }
+    )
+    for one in wanted:
+        _finish(one.model, logs / one.log, out / one.model, into, one.version, one.data, one.licence)
 
 
-def _make(model: str, events: Path, work: Path, hours_events: Path | None, seed: int, epochs: int | None) -> None:
-    """All steps but the release."""
+def _learn(model: str, events: Path, work: Path, hours_events: Path | None, seed: int, epochs: int | None) -> None:
+    """The steps that may run beside those of other models."""
     dataset(model, events, work, seed, hours_events=hours_events)
     train(model, events, work, epochs, seed, hours_events=hours_events)
-    for step in (evaluate, convert, verify, quantize, benchmark):
+    for step in (evaluate, convert, verify):
         step(model, events, work)
+
+
+def _finish(model: str, events: Path, work: Path, into: Path, version: str, data: str, licence: str) -> None:
+    """The steps that measure what the graph costs, alone on the machine, and the release."""
+    for step in (quantize, benchmark):
+        step(model, events, work)
+    release(model, events, work, into, version, data, licence)

@@ -1,0 +1,57 @@
+"""How commands talk to people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+Tell = Callable[[str, float], None]
+
+console = Console(stderr=True)
+#: Between two lines that tell how far something is.
+_SECONDS = 10.0
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Tell]:
+    """A progress bar that hears what is being done; a line now and then where there is no terminal."""
+    if not console.is_terminal:
+        yield _lines(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        shown = progress.add_task(title, total=1.0, note="")
+        yield lambda note, share: progress.update(shown, completed=share, note=note)
+        progress.update(shown, completed=1.0)
+
+
+def _lines(title: str) -> Tell:
+    told, next_at = "", 0.0
+
+    def tell(note: str, share: float) -> None:
+        nonlocal told, next_at
+        now = time.monotonic()
+        if note != told and now >= next_at:
+            console.print(f"{title}: {note}, {share:.0%}", markup=False, highlight=False)
+            told, next_at = note, now + _SECONDS
+
+    return tell
+
+
+def warn(text: str) -> None:
+    """Tells a person why figures must not be believed."""
+    console.print(f"[yellow]warning:[/yellow] {text}")
+
+
+def done(title: str, run: Callable[[], Any]) -> Any:
+    """Runs something long, and says how long it took."""
+    start = time.monotonic()
+    with console.status(title):
+        result = run()
+    console.print(f"{title}: {time.monotonic() - start:.1f} s")
+    return result
