@@ -77,3 +77,37 @@ def test_it_stops_when_nothing_gets_better() -> None:
     x = torch.ones(8, 1)
     assert train(module, lambda i: module(x[i]).mean(), 8, recipe, lambda: next(figures)) == 2
     assert next(figures) == 0.0
+
+
+def test_what_is_made_ahead_changes_nothing() -> None:
+    """Batches are made in another thread, in order, and none twice; the weights are the same bit for bit."""
+    made: list[Any] = []
+    x = torch.linspace(-1.0, 1.0, ROWS)[:, None]
+
+    def fit(prepare: Any, loss: Any) -> Any:
+        torch.manual_seed(3)
+        module = nn.Linear(1, 1)
+        train(module, lambda batch: loss(module, batch), ROWS, RECIPE, prepare=prepare)
+        return module.weight.detach().clone()
+
+    def prepare(at: Any) -> Any:
+        assert not torch.is_grad_enabled()
+        made.append(at)
+        return x[at] * 2.0
+
+    whole = fit(lambda at: at, lambda module, at: ((module(x[at] * 2.0) - 1.0) ** 2).mean())
+    ahead = fit(prepare, lambda module, batch: ((module(batch) - 1.0) ** 2).mean())
+    assert torch.equal(whole, ahead)
+    epoch = np.concatenate(made[:7])
+    assert len(made) == 7 * RECIPE.epochs
+    assert sorted(epoch) == list(range(ROWS))
+
+
+def test_what_cannot_be_made_ends_the_training() -> None:
+    module = nn.Linear(1, 1)
+
+    def prepare(at: Any) -> Any:
+        raise ZeroDivisionError("of a batch")
+
+    with pytest.raises(ZeroDivisionError, match="of a batch"):
+        train(module, lambda batch: module(batch).mean(), ROWS, RECIPE, prepare=prepare)
