@@ -121,6 +121,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     number_centre: Any
     scale: Any
     shift: Any
+    own_scale: Any
+    own_shift: Any
     rates: Any
 
     def __init__(self, width: int = 32) -> None:
@@ -141,6 +143,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.register_buffer("number_centre", torch.zeros(1))
         self.register_buffer("scale", torch.ones(1))
         self.register_buffer("shift", torch.zeros(1))
+        self.register_buffer("own_scale", torch.zeros(1))
+        self.register_buffer("own_shift", torch.zeros(1))
 
     def offers(self, words: Any, price: Any) -> tuple[Any, Any]:
         """Offer vectors (c, width) and what each is worth by itself (c,)."""
@@ -162,8 +166,9 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         out = self.numbers(features)
         return out[:, :-1], out[:, -1]
 
-    def logits(self, customers: Customers, offers: Offers) -> tuple[Any, Pieces]:
-        """Uncalibrated log-odds (b, c), and the pieces that reasons are made of."""
+    def logits(self, customers: Customers, offers: Offers) -> tuple[Any, Any, Pieces]:
+        """Uncalibrated log-odds (b, c); 1 where the customer bought the offer's product before, else 0, (b, c); and the
+        pieces that reasons are made of."""
         offer, alone = self.offers(offers.words, offers.price)
         vector = self.to_user(self.names(customers.words)[0])[customers.place]
         like = self.weights(customers.age_days, customers.viewed)
@@ -174,14 +179,23 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         match = matched_sparsely if self.training else matched
         # Offers of no product, 0, are not what was bought.
         mine, bought = match(customers.own_product, offers.product, own)
-        like_gate, alone_gate = self.personal.gates(bought * (offers.product != 0).to(bought.dtype))
+        bought = bought * (offers.product != 0).to(bought.dtype)
+        like_gate, alone_gate = self.personal.gates(bought)
         total = like_gate * (taste @ offer.T) + alone_gate * alone + level[:, None] + self.bias + mine
-        return total, Pieces(offer, alone, vector, like, mind, level, own)
+        return total, bought, Pieces(offer, alone, vector, like, mind, level, own)
+
+    def calibrated(self, logits: Any, bought: Any) -> Any:
+        """Log-odds as they come true: products that the customer bought before have a line of their own."""
+        return (self.scale + self.own_scale * bought) * logits + self.shift + self.own_shift * bought
+
+    def _start(self) -> Any:
+        """Uncalibrated log-odds where every contribution is 0."""
+        return self.bias + self.offer_centre + self.number_centre
 
     @property
     def baseline(self) -> float:
-        """Log-odds where every contribution is 0."""
-        return float((self.scale * (self.bias + self.offer_centre + self.number_centre) + self.shift).detach())
+        """Log-odds where every contribution is 0, of a product that was not bought before."""
+        return float((self.scale * self._start() + self.shift).detach())
 
     def forward(
         self,
@@ -199,8 +213,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     ) -> Any:
         """The graph: see `models.manifest.TASKS`."""
         customers = Customers(features, words, place, age_days, viewed, own_product, own)
-        logits, pieces = self.logits(customers, Offers(offer_words, offer_numbers[:, 0], offer_product))
-        probability = torch.sigmoid(self.scale * logits + self.shift)
+        logits, bought, pieces = self.logits(customers, Offers(offer_words, offer_numbers[:, 0], offer_product))
+        probability = torch.sigmoid(self.calibrated(logits, bought))
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
         worth = probability * margin
@@ -209,13 +223,17 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         chance = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
         held = (own_product != 0).to(worth.dtype)
         sequence, other = self._reasons(pieces, top, matched_top(own_product, offer_product[top], held))
-        return top, chance, chance * margin[top], sequence * self.scale, other * self.scale
+        return top, chance, chance * margin[top], sequence, other
 
-    def _reasons(self, pieces: Pieces, top: Any, bought: Any) -> tuple[Any, Any]:
-        """Of the sequence, and of all else; `bought` says which of the own products each offer is, (b, 5, 32)."""
-        chosen, mine = pieces.offer[top], (bought * pieces.own[:, None, :]).sum(dim=2)
-        like_gate, alone_gate = self.personal.gates(bought.sum(dim=2).clamp_max(1.0))
+    def _reasons(self, pieces: Pieces, top: Any, same: Any) -> tuple[Any, Any]:
+        """Of the sequence, and of all else; `same` says which of the own products each offer is, (b, 5, 32)."""
+        chosen, mine = pieces.offer[top], (same * pieces.own[:, None, :]).sum(dim=2)
+        bought = same.sum(dim=2).clamp_max(1.0)
+        like_gate, alone_gate = self.personal.gates(bought)
         sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :] * like_gate[:, :, None]
         number = like_gate * (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
         alone = alone_gate * pieces.alone[top] - self.offer_centre
-        return sequence, torch.stack([number, alone, mine], dim=2)
+        scale = self.scale + self.own_scale * bought
+        # What calibration adds for having bought it is a part of that reason.
+        mine = scale * mine + bought * (self.own_scale * self._start() + self.own_shift)
+        return sequence * scale[:, :, None], torch.stack([scale * number, scale * alone, mine], dim=2)

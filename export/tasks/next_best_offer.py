@@ -24,6 +24,8 @@ from models.manifest import Fallback, Metric
 _STEP_PRODUCTS = 512
 #: An order counts half as much as one that much later: what sells changes with the season.
 _HALF_LIFE_DAYS = 60.0
+#: With fewer orders of what was bought before, or of what was not, both have one calibration.
+_FEWEST = 50
 #: Offers that the graph is tried with.
 _OFFERS = 64
 _TEST_DAYS = 46
@@ -57,19 +59,23 @@ class NextBestOffer(Task):
         label = validation.label[:, : validation.popular]
 
         def validate() -> float:
-            logits = scored(first, arrays, validation)[:, : validation.popular]
-            return m.log_loss(label.ravel(), _sigmoid(logits).ravel())
+            logits = scored(first, arrays, validation)[0][:, : validation.popular]
+            return m.log_loss(label.ravel(), _sigmoid(logits.numpy()).ravel())
 
         best = self._fit(
             first, arrays, split.train_until_ms, epochs, seed, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
         )
-        scale, shift = _platt(scored(first, arrays, validation)[:, : validation.popular], label)
-        figures = m.ranking(*validation.flat(scored(first, arrays, validation)))
+        logits, bought = scored(first, arrays, validation)
+        popular = slice(0, validation.popular)
+        calibration = _lines(logits[:, popular], bought[:, popular], label)
+        for name, value in calibration.items():
+            getattr(first, name).fill_(value)
+        figures = m.ranking(*validation.flat(first.calibrated(logits, bought).numpy()))
         until = split.fit_until_ms
         final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
-        final.scale.fill_(scale)
-        final.shift.fill_(shift)
+        for name, value in calibration.items():
+            getattr(final, name).fill_(value)
         rows = np.flatnonzero(split.fit(arrays["as_of_ms"]))
         with torch.no_grad():
             known = np.unique(arrays["line_product"][arrays["line_ms"] < until])
@@ -79,7 +85,7 @@ class NextBestOffer(Task):
             final.offer_centre.fill_(float(alone.mean()))
             final.number_centre.fill_(float((mind @ offer.mean(dim=0) + level).mean()))
         found = {f"validation {key}": value for key, value in figures.items()}
-        return final, {"epochs": best, "scale": scale, "shift": shift} | found
+        return final, {"epochs": best} | calibration | found
 
     def _fresh(self, arrays: Arrays, until_ms: int, seed: int) -> Any:
         """A network that knows how numbers are spread, and what was popular, before a time."""
@@ -122,8 +128,8 @@ class NextBestOffer(Task):
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Ranking among candidates, and calibration over popular ones, against popularity and personal frequency."""
         test = candidates_of(arrays, np.flatnonzero(split.test(arrays["as_of_ms"])))
-        logits = scored(network, arrays, test)
-        probability = _sigmoid(float(network.scale) * logits + float(network.shift))
+        logits = network.calibrated(*scored(network, arrays, test)).numpy()
+        probability = _sigmoid(logits)
         found = {
             "": m.ranking(*test.flat(logits)),
             "popularity": m.ranking(*test.flat(test.popularity)),
@@ -153,9 +159,8 @@ class NextBestOffer(Task):
             "ece": m.calibration_error(label, chance),
             "mean_probability": float(chance.mean()),
             "rate": float(label.mean()),
-            "scale": float(network.scale),
-            "shift": float(network.shift),
         }
+        calibration |= {name: float(getattr(network, name)) for name in ("scale", "shift", "own_scale", "own_shift")}
         notes = [f"{len(test.rows)} orders were tested, each with {test.label.shape[1]} candidates."]
         curves = [curve_of("a popular product is in the next order", label, chance)]
         return Evaluation(metrics, calibration, len(test.rows), notes, curves)
@@ -247,23 +252,41 @@ def _numbers(products: Any) -> Any:
     return products.astype(np.int64) + 1
 
 
-def scored(network: Any, arrays: Arrays, candidates: Candidates) -> Any:
-    """Uncalibrated log-odds of every candidate, float64 (rows, candidates); all products are scored and picked from."""
+def scored(network: Any, arrays: Arrays, candidates: Candidates) -> tuple[Any, Any]:
+    """Uncalibrated log-odds of every candidate, and whether it was bought before, float32 tensors (rows, candidates).
+
+    All products are scored and picked from.
+    """
     offers = _offers(arrays, np.arange(len(arrays["product_price"])))
     parts = []
     for at in range(0, len(candidates.rows), 256):
+        picked = torch.from_numpy(candidates.product[at : at + 256])
         with torch.no_grad():
-            logits = network.logits(_customers(arrays, candidates.rows[at : at + 256]), offers)[0]
-        parts.append(np.take_along_axis(logits.numpy(), candidates.product[at : at + 256], axis=1))
-    return np.concatenate(parts)
+            found = network.logits(_customers(arrays, candidates.rows[at : at + 256]), offers)[:2]
+        parts.append([torch.gather(each, 1, picked) for each in found])
+    logits, bought = (torch.cat(each) for each in zip(*parts, strict=True))
+    return logits, bought
 
 
 def _sigmoid(x: Any) -> Any:
     return 1.0 / (1.0 + np.exp(-x))
 
 
+def _lines(logits: Any, bought: Any, label: Any) -> dict[str, float]:
+    """Scale and shift of the log-odds, and what is added to both where a product was bought before.
+
+    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999), once for either kind.
+    """
+    logits, own, label = logits.numpy().ravel().astype(np.float64), bought.numpy().ravel() > 0, label.ravel()
+    if min(np.bincount(2 * own + (label > 0), minlength=4)) < _FEWEST:
+        own = np.zeros_like(own)
+    scale, shift = _platt(logits[~own], label[~own])
+    own_scale, own_shift = _platt(logits[own], label[own]) if own.any() else (scale, shift)
+    return {"scale": scale, "shift": shift, "own_scale": own_scale - scale, "own_shift": own_shift - shift}
+
+
 def _platt(logits: Any, label: Any) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), label.ravel())
+    fitted = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), label)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])

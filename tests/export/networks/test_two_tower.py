@@ -50,11 +50,12 @@ def test_both_ways_to_match_agree_and_take_repeated_elements_twice() -> None:
 def test_only_what_was_bought_has_a_personal_term() -> None:
     customers, offers = _inputs()
     network = OfferNet().eval()
-    before, _ = network.logits(customers, offers)
+    before, bought, _ = network.logits(customers, offers)
     torch.nn.init.constant_(network.personal.out.bias, 3.0)
-    after, _ = network.logits(customers, offers)
+    after, _, _ = network.logits(customers, offers)
     moved = (after - before).abs() > 1e-4
     assert bool((moved == _bought(customers, offers)).all())
+    assert bool((moved == (bought > 0)).all())
     assert 0 < int(moved.sum()) < moved.numel()
 
 
@@ -96,3 +97,28 @@ def test_a_planted_cause_is_learnt_and_is_the_reason() -> None:
     assert bool((other[taken].argmax(dim=1) == 2).all())
     told = sequence.sum(dim=2) + other.sum(dim=2) + network.baseline
     np.testing.assert_allclose(torch.sigmoid(told), chance, atol=1e-5)
+
+
+def test_reasons_add_up_whatever_was_calibrated() -> None:
+    """What was bought before has a calibration of its own, which is told as a part of that reason."""
+    customers, offers = _inputs()
+    network = OfferNet().eval()
+    for name, value in {"scale": 0.7, "shift": -0.4, "own_scale": 0.5, "own_shift": 4.0, "offer_centre": 0.2}.items():
+        getattr(network, name).fill_(value)
+    torch.nn.init.normal_(network.names.popular, std=1.0)
+    with torch.no_grad():
+        logits, bought, _ = network.logits(customers, offers)
+        chances = torch.sigmoid(network.calibrated(logits, bought))
+        everyone = torch.ones(CUSTOMERS, OFFERS)
+        top, chance, _, sequence, other = network(
+            *customers, offers.words, torch.ones(OFFERS, 3), offers.product, everyone
+        )
+    torch.testing.assert_close(chance, chances.gather(1, top))
+    told = sequence.sum(dim=2) + other.sum(dim=2) + network.baseline
+    torch.testing.assert_close(torch.sigmoid(told), chance, rtol=1e-5, atol=1e-6)
+    of_bought = bought.gather(1, top) > 0
+    assert bool(of_bought.any())
+    assert not bool(of_bought.all())
+    assert bool((other[..., 2][~of_bought] == 0).all())
+    plain = torch.sigmoid(network.scale * logits + network.shift)
+    assert bool((chances[bought > 0] > plain[bought > 0]).all())
