@@ -20,6 +20,7 @@ from models.session import Session
 _SHARED = {
     "reorder": frozenset({"words", "place", "age_days"}),
     "stockout": frozenset({"service_level"}),
+    "next_best_offer": frozenset({"words", "offer_words", "offer_numbers", "offer_product"}),
 }
 
 

@@ -11,6 +11,7 @@ from export.quantize import Variant
 from export.tasks.base import Evaluation
 from export.work import Origin
 from models.manifest import Manifest, Metric
+from models.session import MOST_ROWS
 
 #: Figures where less is better; coverage and the like have a target instead.
 _LESS = ("log loss", "ECE", "pinball", "WAPE", "days off")
@@ -55,7 +56,8 @@ def card(
         "",
         "## Cost",
         "",
-        "On one core of the machine that released it, by `tidecast-export benchmark`; rows in parts of 256 at most.",
+        "On one core of the machine that released it, by `tidecast-export benchmark`; rows in parts of "
+        f"{MOST_ROWS:,} at most.",
         "",
         *told(costs),
         "",

@@ -14,7 +14,6 @@ from features.aggregations.base import Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
 from features.vectors.own import OWN
-from models.session import MOST_ROWS
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
 from stream.scorers.base import Names, Scored, Scorer, Touched
 from stream.scorers.exploring import explored
@@ -22,6 +21,8 @@ from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
 from stream.topology import NEXT_BEST_OFFERS
 
 _SHOWN = 5
+#: Customers that are scored together: each is compared with all open offers, so a table of them is wide.
+_TOGETHER = 256
 _JUST_BOUGHT_DAYS = 1.0
 _DAY_S = 86_400
 _ORDERS = list(FEATURES).index("customer_orders")
@@ -118,14 +119,14 @@ class NextBestOfferScorer(Scorer):
         )
         mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
         parts = [
-            self._part(rows, slice(at, at + MOST_ROWS), ids, numbers, mask) for at in range(0, len(mask), MOST_ROWS)
+            self._part(rows, slice(at, at + _TOGETHER), ids, numbers, mask) for at in range(0, len(mask), _TOGETHER)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _part(
         self, rows: OfferRows, at: slice, ids: NDArray[np.uint64], numbers: NDArray[Any], mask: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
-        """The outputs of some customers: as many as a session runs at once, so that names are looked up once."""
+        """The outputs of some customers, whose products' names are looked up once."""
         names, place = self.reference.names(rows.product[at])
         feeds: dict[str, NDArray[Any]] = {
             "features": rows.features[at],
