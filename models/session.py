@@ -28,8 +28,8 @@ _BROKEN = (
 #: an aligned address.)
 _STEP = 16
 #: Larger batches are run in parts: their intermediate results would not fit the processor's caches. Parts of 256 cost a
-#: quarter more a row in a worker's call: each of hundreds of nodes costs something, however few rows there are. What all
-#: rows share is worked through anew for each part, so parts have so many times its rows at least.
+#: quarter more in a worker's call: each of hundreds of nodes costs something, however few rows there are. What all rows
+#: share is worked through anew for each part, so parts have so many times its rows at least.
 MOST_ROWS = 1024
 _TIMES = 4
 
