@@ -42,7 +42,7 @@ demo: $(VENV)/.embedded ## replay real wholesale orders and watch the scores com
 
 test: $(VENV)/.dev check ## check, then run every test (ARGS='-k alerts')
 	@$(BIN)/python -m stream.warmup
-	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m tests $(ARGS)
 
 parity: $(VENV)/.embedded ## replay real orders, recompute every scored vector, compare bit for bit (ARGS='--orders 3000 --json parity.json')
 	@$(BIN)/tidecast parity --replay $(ARGS)

@@ -1,0 +1,77 @@
+"""Every test, with coverage: what `make test` runs.
+
+    python -m tests                  all: those of folders that keep to one core run beside the others
+    python -m tests -k alerts        any arguments of pytest's: one run, of those tests
+
+Exit code: that of pytest; 1 where less is covered than pyproject.toml demands.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+#: They train and measure, and start few services. Beside the others they take hardly any time of their own.
+BESIDE = ("tests/export", "tests/docs")
+_PYTEST = (sys.executable, "-m", "pytest", "--cov")
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str]) -> int:
+    """Runs them; gives the exit code."""
+    if arguments:
+        return subprocess.call([*_PYTEST, "--cov-report=term", *arguments])
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        first, second = (_place(Path(scratch) / half) for half in ("others", "beside"))
+        with (second / "said.txt").open("wb") as out:
+            beside = subprocess.Popen(_half(second, BESIDE), env=_env(second), stdout=out, stderr=subprocess.STDOUT)
+        try:
+            codes = [subprocess.call(_half(first, [f"--ignore={folder}" for folder in BESIDE]), env=_env(first))]
+            if beside.poll() is None:
+                print(f"\nwaiting for {' and '.join(BESIDE)} …", flush=True)
+            codes.append(beside.wait())
+        except KeyboardInterrupt:
+            beside.wait()
+            return _INTERRUPTED
+        print((second / "said.txt").read_text(encoding="utf-8", errors="replace"), flush=True)
+        coverage = [sys.executable, "-m", "coverage"]
+        files = [str(half / ".coverage") for half in (first, second) if (half / ".coverage").exists()]
+        subprocess.run([*coverage, "combine", "--quiet", *files], check=False)
+        worst = next((code for code in codes if code), 0) or subprocess.call([*coverage, "report"])
+        print(f"both halves: {_counted(first, second)} in {time.monotonic() - begun:.0f} s", flush=True)
+        return worst
+
+
+def _place(half: Path) -> Path:
+    half.mkdir()
+    return half
+
+
+def _half(place: Path, arguments: Sequence[str]) -> list[str]:
+    return [*_PYTEST, "--cov-report=", "--cov-fail-under=0", f"--junitxml={place / 'junit.xml'}", *arguments]
+
+
+def _env(place: Path) -> dict[str, str]:
+    """Each half has a file of its own: pytest-cov takes whatever lies beside it for its own."""
+    return os.environ | {"COVERAGE_FILE": str(place / ".coverage")}
+
+
+def _counted(*places: Path) -> str:
+    """What became of all tests, in pytest's words."""
+    files = [place / "junit.xml" for place in places if (place / "junit.xml").exists()]
+    suites = [suite for file in files for suite in ElementTree.parse(file).iter("testsuite")]
+    counts = {what: sum(int(suite.get(what, 0)) for suite in suites) for what in ("failures", "errors", "skipped")}
+    passed = sum(int(suite.get("tests", 0)) for suite in suites) - sum(counts.values())
+    told = {"passed": passed, "failed": counts["failures"], "errors": counts["errors"], "skipped": counts["skipped"]}
+    return ", ".join(f"{count} {what}" for what, count in told.items() if count or what == "passed")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
