@@ -78,7 +78,7 @@ def _read(events: Path, hours: Hourly, tell: Tell) -> dict[str, tuple[list[str],
     try:
         for chunk in chunks(topic_file(events, "inventory"), "inventory"):
             for stream, found in rows_of_chunk(chunk, "inventory", _STREAMS).items():
-                keys = [key.partition("#")[0] for key in found.entities.to_pylist()]
+                keys = [key and key.partition("#")[0] for key in found.entities.to_pylist()]  # no region, no key
                 slot = np.array([number[stream].get(key, -1) for key in keys], np.int64)[found.entity]
                 kept = slot >= 0
                 parts[stream].append((slot[kept], {name: column[kept] for name, column in found.columns.items()}))

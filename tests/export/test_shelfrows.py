@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,32 @@ def test_a_broken_log_is_told(log: Log, tmp_path: Path) -> None:
     _, hours, rows = log
     with pytest.raises(UsageError):
         shelf_features(tmp_path, hours, rows)
+
+
+@pytest.mark.parametrize("named", ["nowhere", "in one city"])
+def test_a_location_without_a_region_has_what_its_items_alone_tell(tmp_path: Path, log: Log, named: str) -> None:
+    """As a worker feeds it: what the region tells is unknown, all else is the same."""
+    events, hours, rows = log
+    whole = shelf_features(events, hours, rows)
+    bare = [item.partition("/")[2] if named == "nowhere" or item.startswith("city-1") else item for item in hours.items]
+    other = replace(hours, items=bare)
+    found = shelf_features(write_hours(tmp_path, other), other, rows)
+    alone = np.array(["/" not in item for item in bare])[rows.item]
+    joined = np.zeros(len(shelf.FEATURES), bool)
+    joined[shelf.joined_columns()] = True
+    np.testing.assert_array_equal(found[:, ~joined], whole[:, ~joined])
+    assert np.isnan(found[np.ix_(alone, joined)]).all()
+    np.testing.assert_array_equal(found[~alone], whole[~alone])
+    assert alone.all() == (named == "nowhere")
+
+
+def test_shops_may_be_open_at_other_hours(tmp_path: Path, log: Log) -> None:
+    """What is told for hours that the view takes for closed is in no feature of another hour."""
+    _, hours, _ = log
+    early = replace(hours, opens=3)
+    events = write_hours(tmp_path, early)
+    read = read_hourly(events)
+    rows = hazard_rows(read, np.arange(len(read.items)), read.first_day + 8, read.first_day + 11)
+    found = shelf_features(events, read, rows)
+    assert found.shape == (len(rows), len(shelf.FEATURES))
+    assert np.isfinite(found[:, 0]).all()
