@@ -20,6 +20,7 @@ from export.datasets.shelfrows import shelf_features
 from export.evaluations.hazard import QUESTIONS, hazard_metrics, of_hazards, product_hour_rate
 from export.evaluations.nextday import DayRows, day_rows, next_day_metrics
 from export.evaluations.trees import ALL, MOST_ROWS, OWN, hazard_trees, quantile_trees, some
+from features.rows import region_of
 from models.manifest import Metric
 
 Tell = Callable[[str, float], None]
@@ -147,11 +148,9 @@ class Bench:
 
     def _segments(self, rows: HazardRows, p: NDArray[np.float64], where: str) -> list[Metric]:
         """ECE of each question, by region and part of the day."""
-        region = np.array([item.partition("/")[0] for item in self.hours.items])[rows.item]
-        names, many = np.unique(region, return_counts=True)
-        inside = {
-            f", {name}": region == name for name in names[np.argsort(-many)][:_REGIONS].tolist() if "/" not in name
-        }
+        region = np.array([region_of(item.partition(":")[0]) or "" for item in self.hours.items])[rows.item]
+        names, many = np.unique(region[region != ""], return_counts=True)
+        inside = {f", {name}": region == name for name in names[np.argsort(-many)][:_REGIONS].tolist()}
         hour = self.hours.hour[rows.row]
         inside |= {f", {name}": (hour >= a) & (hour < b) for name, (a, b) in _PARTS_OF_DAY.items()}
         found = []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def test_hazards_are_measured_beside_rates_and_trees_also_on_unseen_shops() -> N
         assert less.ci95 is not None
         assert less.value == pytest.approx(auc.value - auc.baselines[ALL])
         assert found[f"ECE of out within 4 h{where}, evening"].value < 0.01
+
+
+def test_segments_are_regions_and_a_shop_that_names_none_is_in_none() -> None:
+    hours = made_up(shops=10)
+    bare = [item.partition("/")[2] if item.startswith("city-1") else item for item in hours.items]
+    found = by_name(
+        bench(replace(hours, items=bare), Plan(items=30, draws=10, trees=False)).hazards(
+            oracle(hours, np.arange(30), FIRST_DAY + 33)
+        )
+    )
+    segments = {name.rpartition(", ")[2] for name in found if name.startswith("ECE of out within 4 h, ")}
+    assert segments - {UNSEEN.strip(", ")} == {"city-0", "morning", "midday", "evening"}
 
 
 def test_the_next_day_is_measured_beside_the_mean_and_trees() -> None:
