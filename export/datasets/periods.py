@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.datasets.hourly import Hourly
 from export.errors import UsageError
-from export.split import Split
+from export.split import Split, date_of
 from features.aggregations.base import DAY_MS
 
 #: Days that fill the windows before the first row.
@@ -48,10 +48,16 @@ def periods_of(hours: Hourly, from_ms: int | None = None) -> Periods:
     end = int(hours.day[-1]) + 1
     test = end - TEST_DAYS if from_ms is None else from_ms // DAY_MS
     first = hours.first_day + WARM_UP_DAYS + VALIDATION_DAYS + 1
+    if first >= end:
+        raise UsageError(
+            f"the event log has sales by the hour of {end - hours.first_day} days, from "
+            f"{date_of(hours.first_day * DAY_MS)} on: too few for a time split, which takes "
+            f"{first + 1 - hours.first_day} at least, and {first + TEST_DAYS - hours.first_day} for a test of a week"
+        )
     if not first <= test < end:
         raise UsageError(
-            f"the test period begins too early or too late; the event log allows {first * DAY_MS} ms and later, "
-            f"before {end * DAY_MS}"
+            f"the test can't begin on {date_of(test * DAY_MS)}: this event log of hours allows "
+            f"{date_of(first * DAY_MS)} to {date_of((end - 1) * DAY_MS)}"
         )
     return Periods(hours.first_day, test - VALIDATION_DAYS, test, end)
 

@@ -82,10 +82,13 @@ def test_the_test_period_is_the_last_week_unless_it_is_told() -> None:
     hours = made_up()
     assert periods_of(hours) == periods_of(hours, (FIRST_DAY + 33) * DAY_MS)
     assert periods_of(hours, (FIRST_DAY + 30) * DAY_MS).validation == FIRST_DAY + 23
-    with pytest.raises(UsageError, match="begins too early or too late; the event log allows"):
-        periods_of(hours, (FIRST_DAY + 10) * DAY_MS)
-    with pytest.raises(UsageError, match="too late"):
-        periods_of(hours, (FIRST_DAY + 40) * DAY_MS)
+    for day in (10, 40):
+        with pytest.raises(
+            UsageError, match="can't begin on .*: this event log of hours allows 2024-04-19 to 2024-05-06"
+        ):
+            periods_of(hours, (FIRST_DAY + day) * DAY_MS)
+    with pytest.raises(UsageError, match="of 16 days, from 2024-03-28 on: too few for a time split, which takes 23"):
+        periods_of(made_up(days=16))
 
 
 def test_whole_shops_are_held_out() -> None:
