@@ -84,7 +84,7 @@ def test_the_test_period_is_the_last_week_unless_it_is_told() -> None:
     assert periods_of(hours, (FIRST_DAY + 30) * DAY_MS).validation == FIRST_DAY + 23
     for day in (10, 40):
         with pytest.raises(
-            UsageError, match="can't begin on .*: this event log of hours allows 2024-04-19 to 2024-05-06"
+            UsageError, match=r"can't begin on .*: this event log of hours allows 2024-04-19 to 2024-05-06"
         ):
             periods_of(hours, (FIRST_DAY + day) * DAY_MS)
     with pytest.raises(UsageError, match="of 16 days, from 2024-03-28 on: too few for a time split, which takes 23"):
