@@ -1,7 +1,7 @@
 """Two releases of a model side by side: CPU time a row, calls in turn, so that a slow machine slows both.
 
 git archive TAG models/artifacts/stockout/0.6.0 | tar -x -C old
-python -m benchmarks.graphs old/models/artifacts/stockout/0.6.0 models/artifacts/stockout/0.7.0
+python -m benchmarks.graphs old/models/artifacts/stockout/0.6.0 models/artifacts/stockout/0.7.0 --parts 256 1024
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import models.session
 from models.manifest import read_manifest
-from models.session import Session
+from models.session import MOST_ROWS, Session
 
 _SHARED = {
     "reorder": frozenset({"words", "place", "age_days"}),
@@ -47,15 +48,24 @@ def main() -> None:
     parser.add_argument("new", type=Path, help="directory of another of the same model")
     parser.add_argument("--rows", type=int, default=4096, help="of a call")
     parser.add_argument("--calls", type=int, default=40, help="of each")
-    parser.add_argument("--leave-out", nargs="*", default=[], help="inputs of the new one with rows of their own")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="inputs with rows of their own, of both")
+    parser.add_argument("--leave-out-of-new", nargs="*", default=[], help="inputs that the old one does not have")
+    parser.add_argument("--parts", nargs=2, type=int, default=[MOST_ROWS] * 2, help="rows that each is asked at once")
     asked = parser.parse_args()
     made = []
-    for directory, left_out in ((asked.old, set()), (asked.new, set(asked.leave_out))):
-        inputs, shared = rows_of(directory, asked.rows, left_out)
+    for directory, more in ((asked.old, []), (asked.new, asked.leave_out_of_new)):
+        inputs, shared = rows_of(directory, asked.rows, {*asked.leave_out, *more})
         made.append((Session(directory / "model.onnx"), inputs, asked.rows, shared))
-    for each in made:
-        seconds(*each)  # memory is planned at the first call of a shape
-    spent = np.array([[seconds(*each) for each in made] for _ in range(asked.calls)]) / asked.rows * 1e6
+
+    def in_turn() -> list[float]:
+        found = []
+        for each, most in zip(made, asked.parts, strict=True):
+            models.session.MOST_ROWS = most
+            found.append(seconds(*each))
+        return found
+
+    in_turn()  # memory is planned at the first call of a shape
+    spent = np.array([in_turn() for _ in range(asked.calls)]) / asked.rows * 1e6
     for what, (old, new) in (("best", spent.min(axis=0)), ("median", np.median(spent, axis=0))):
         print(f"{what}: {old:.2f} and {new:.2f} µs a row, {new / old:.2f} times")
 
