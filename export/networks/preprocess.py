@@ -24,7 +24,7 @@ def signed_log(x: Any) -> Any:
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)), of operators that onnxruntime has fast kernels for.
 
-    >>> softplus(torch.tensor([-100.0, 0.0, 100.0])).numpy().round(4).tolist()
+    >>> softplus(torch.tensor([-100.0, 0.0, 100.0])).double().numpy().round(4).tolist()
     [0.0, 0.6931, 100.0]
     """
     return torch.relu(x) + torch.log1p(torch.exp(-torch.abs(x)))
