@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-#: They train and measure, and start few services. Beside the others they take hardly any time of their own.
-BESIDE = ("tests/export", "tests/docs")
+#: They keep to one core, and need no Kafka, which each half would fetch and start for itself. Beside the others they
+#: take hardly any time of their own.
+BESIDE = ("tests/export", "tests/docs", "tests/features", "tests/models", "tests/protocol")
 _PYTEST = (sys.executable, "-m", "pytest", "--cov")
 _INTERRUPTED = 130
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
         try:
             codes = [subprocess.call(_half(first, [f"--ignore={folder}" for folder in BESIDE]), env=_env(first))]
             if beside.poll() is None:
-                print(f"\nwaiting for {' and '.join(BESIDE)} …", flush=True)
+                print(f"\nwaiting for {', '.join(BESIDE)} …", flush=True)
             codes.append(beside.wait())
         except KeyboardInterrupt:
             beside.wait()
