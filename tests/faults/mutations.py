@@ -16,6 +16,8 @@ from stream.worker import Worker
 
 #: The fail point of `commit_before_write`.
 COMMITTED_FIRST = "committed-first"
+#: That of `fence_before_states`.
+FENCED_FIRST = "fenced-first"
 
 _MUTATIONS: dict[str, Callable[[], None]] = {}
 
@@ -91,12 +93,17 @@ def commit_before_write() -> None:
 
 @mutation
 def fence_before_states() -> None:
-    """The fence moves in one call and the states follow in another."""
+    """The fence moves in one call and the states follow in another.
+
+    It comes by a fail point of its own, FENCED_FIRST, where there are states to follow: they are what is lost.
+    """
+    failpoints.POINTS[FENCED_FIRST] = "3: the fence has moved, no state is written"
     commit = RedisStore.commit
 
     def in_two(self: RedisStore, writes: Sequence[Write]) -> None:
         commit(self, [replace(write, records=[]) for write in writes])
-        failpoints.reach("written")
+        if any(write.records for write in writes):
+            failpoints.reach(FENCED_FIRST)
         commit(self, [replace(write, fences=[]) for write in writes])
 
     _patch(RedisStore, "commit", in_two)

@@ -15,7 +15,7 @@ from stream.errors import UsageError
 from tests.brokers import Brokers, Guarantee
 from tests.faults.fault import Fault
 from tests.faults.kinds.workers import KilledAtStep, Zombie
-from tests.faults.mutations import COMMITTED_FIRST
+from tests.faults.mutations import COMMITTED_FIRST, FENCED_FIRST
 from tests.faults.plan import Plan, covering, undisturbed
 from tests.faults.report import explained
 from tests.faults.run import Result
@@ -30,7 +30,7 @@ PLANS = covering()
 MUTATIONS: dict[str, tuple[Fault, ...]] = {
     "no-fence-check": (Zombie("scored", 3, 0.0), Zombie("named", 2, 0.5)),
     "commit-before-write": (KilledAtStep(COMMITTED_FIRST, 1, 0.0), KilledAtStep(COMMITTED_FIRST, 4, 0.0)),
-    "fence-before-states": (KilledAtStep("written", 1, 0.0), KilledAtStep("written", 5, 0.0)),
+    "fence-before-states": (KilledAtStep(FENCED_FIRST, 1, 0.0), KilledAtStep(FENCED_FIRST, 4, 0.0)),
     "folds-again": (KilledAtStep("written", 2, 0.0), KilledAtStep("produced", 4, 0.0)),
     "offsets-outside-the-transaction": (KilledAtStep("committed", 2, 0.0), KilledAtStep("committed", 4, 0.0)),
 }
