@@ -24,7 +24,7 @@ from models.manifest import Fallback, Metric
 _STEP_PRODUCTS = 512
 #: An order counts half as much as one that much later: what sells changes with the season.
 _HALF_LIFE_DAYS = 60.0
-#: With fewer orders of what was bought before, or of what was not, both have one calibration.
+#: Fewer offers than this, taken or not, of what was bought before or of the rest: both have one calibration then.
 _FEWEST = 50
 #: Offers that the graph is tried with.
 _OFFERS = 64

@@ -122,7 +122,7 @@ def test_a_location_without_a_region_has_what_its_items_alone_tell(tmp_path: Pat
 
 
 def test_shops_may_be_open_at_other_hours(tmp_path: Path, log: Log) -> None:
-    """What is told for hours that the view takes for closed is in no feature of another hour."""
+    """Such a log gives rows; that the view takes some of its hours for closed is a limit that docs/models.md tells."""
     _, hours, _ = log
     early = replace(hours, opens=3)
     events = write_hours(tmp_path, early)
