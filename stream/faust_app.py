@@ -28,7 +28,7 @@ import functools
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import faust
@@ -50,6 +50,7 @@ _TOPICS = tuple(t.name for t in CONSUMED)
 _COMMIT_MS = 1_000
 _REFERENCE_EVERY_S = 0.5
 _COMMIT_TIMEOUT_S = 30.0
+_LAST_COMMIT_TIMEOUT_S = 5.0
 
 
 def attach(app: faust.App, settings: Settings) -> Any:
@@ -133,6 +134,8 @@ class _Attached:
         self._begin: dict[Any, int] = {}
         self._seeker: Any = None
         self._ended = False
+        self._committing: Future[bool] | None = None
+        self._gave_up = False
 
     # --- what Faust calls
 
@@ -180,8 +183,16 @@ class _Attached:
         await self._leave(lambda worker: worker.revoked(self._commit_offsets))
 
     async def stop(self, *_: Any, **__: Any) -> None:
-        """As `revoked`, for ever."""
-        await self._leave(lambda worker: worker.close(self._commit_offsets), last=True)
+        """As `revoked`, for ever; what Kafka does not answer in time is not waited for.
+
+        When the group rebalances in the midst of a stop, Faust closes the connections of its consumer, and then no
+        commit is ever answered. What was not committed is taken in again by the next worker.
+        """
+        giving_up = asyncio.get_running_loop().call_later(_LAST_COMMIT_TIMEOUT_S, self._give_up)
+        try:
+            await self._leave(lambda worker: worker.close(self._commit_offsets), last=True)
+        finally:
+            giving_up.cancel()
         self._thread.shutdown(wait=False)
 
     async def commit(self) -> None:
@@ -223,12 +234,21 @@ class _Attached:
         """Called in the worker's thread: Faust's consumer commits, in the generation that it is in."""
         told = {TP(*at): offset for at, offset in offsets.items()}
         done = asyncio.run_coroutine_threadsafe(self._app.consumer._commit(told), self._app.loop)
+        self._committing = done
+        if self._gave_up:
+            done.cancel()
         try:
             if not done.result(_COMMIT_TIMEOUT_S):
                 raise CommitRefused("the group has rebalanced")
-        except TimeoutError as error:
+        except (TimeoutError, CancelledError) as error:
             done.cancel()
             raise CommitRefused("no answer in time") from error
+
+    def _give_up(self) -> None:
+        """Neither the commit that is under way nor a later one is waited for any more."""
+        self._gave_up = True
+        if self._committing is not None:
+            self._committing.cancel()
 
     def _own_seeks(self, consumer: Any) -> None:
         """Makes Faust begin where we begin, whenever it seeks before records flow.

@@ -123,9 +123,12 @@ class Shop:
         )
 
     def stop_worker(self, worker: subprocess.Popen[bytes], timeout_s: float = 25) -> int:
-        """SIGTERM, and its exit code."""
+        """SIGTERM, and its exit code; fails with what the workers said where it does not end in time."""
         worker.send_signal(signal.SIGTERM)
-        return worker.wait(timeout_s)
+        try:
+            return worker.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it has not ended {timeout_s} s after SIGTERM:\n{self.logs()}") from None
 
     def logs(self) -> str:
         """What the workers said."""

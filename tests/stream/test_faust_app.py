@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,7 +34,7 @@ class Consumer:
         self.committed: dict[Any, int | None] = {TP("orders", 0): 7, TP("clicks", 0): None, TP("others", 0): 3}
         self.sought: list[Any] = []
         self.told: list[Any] = []
-        self.takes = True
+        self.takes = self.answers = True
 
     async def seek_to_committed(self) -> dict[Any, int | None]:
         return self.committed
@@ -46,6 +47,8 @@ class Consumer:
 
     async def _commit(self, offsets: dict[Any, int]) -> bool:
         self.told.append(offsets)
+        if not self.answers:
+            await asyncio.Event().wait()
         return self.takes
 
 
@@ -73,6 +76,8 @@ class Worker:
         self.calls: list[Any] = []
         self.threads: set[int] = set()
         self.failure: Exception | None = None
+        self.refused: list[str] = []
+        self.due = False
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -97,8 +102,17 @@ class Worker:
     def read_reference(self) -> None:
         self._note("read_reference")
 
+    def commit(self, commit_offsets: Callable[[dict[Any, int]], None]) -> None:
+        self._note("commit")
+        try:
+            commit_offsets({("orders", 0): 8})
+        except CommitRefused as error:
+            self.refused.append(str(error))
+
     def close(self, commit_offsets: Callable[[dict[Any, int]], None]) -> None:
         self._note("close")
+        if self.due:
+            self.commit(commit_offsets)
 
 
 def run(test: Callable[[App, Worker, _Attached], Awaitable[None]]) -> None:
@@ -240,6 +254,26 @@ def test_nothing_is_called_after_the_end() -> None:
     async def test(app: App, worker: Worker, attached: _Attached) -> None:
         await asyncio.gather(attached.stop(app), attached.read_reference(), attached._process([]))
         assert worker.calls == [("leave",), ("close",)]
+
+    run(test)
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_an_end_does_not_wait_for_a_commit_that_nobody_answers(
+    under_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Faust has closed the consumer's connections, because the group rebalances in the midst of the stop."""
+    monkeypatch.setattr("stream.faust_app._LAST_COMMIT_TIMEOUT_S", 0.2)
+
+    async def test(app: App, worker: Worker, attached: _Attached) -> None:
+        app.consumer.answers, worker.due = False, True
+        before = [asyncio.create_task(attached.commit())] if under_way else []
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        await asyncio.gather(attached.stop(app), *before)
+        assert time.monotonic() - begun < 5
+        assert worker.refused == ["no answer in time"] * (1 + under_way)
+        assert app.crashes == []
 
     run(test)
 
