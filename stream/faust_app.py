@@ -134,8 +134,7 @@ class _Attached:
         self._begin: dict[Any, int] = {}
         self._seeker: Any = None
         self._ended = False
-        self._committing: Future[bool] | None = None
-        self._gave_up = False
+        self._committing: Future[bool] | None = None  # begun before the end
 
     # --- what Faust calls
 
@@ -183,7 +182,7 @@ class _Attached:
         await self._leave(lambda worker: worker.revoked(self._commit_offsets))
 
     async def stop(self, *_: Any, **__: Any) -> None:
-        """As `revoked`, for ever; what Kafka does not answer in time is not waited for.
+        """As `revoked`, for ever; a commit that Kafka does not answer soon is not waited for.
 
         When the group rebalances in the midst of a stop, Faust closes the connections of its consumer, and then no
         commit is ever answered. What was not committed is taken in again by the next worker.
@@ -234,19 +233,17 @@ class _Attached:
         """Called in the worker's thread: Faust's consumer commits, in the generation that it is in."""
         told = {TP(*at): offset for at, offset in offsets.items()}
         done = asyncio.run_coroutine_threadsafe(self._app.consumer._commit(told), self._app.loop)
-        self._committing = done
-        if self._gave_up:
-            done.cancel()
+        if not self._ended:
+            self._committing = done
         try:
-            if not done.result(_COMMIT_TIMEOUT_S):
+            if not done.result(_LAST_COMMIT_TIMEOUT_S if self._ended else _COMMIT_TIMEOUT_S):
                 raise CommitRefused("the group has rebalanced")
         except (TimeoutError, CancelledError) as error:
             done.cancel()
             raise CommitRefused("no answer in time") from error
 
     def _give_up(self) -> None:
-        """Neither the commit that is under way nor a later one is waited for any more."""
-        self._gave_up = True
+        """The commit that was under way when the end came is not waited for any more."""
         if self._committing is not None:
             self._committing.cancel()
 

@@ -78,6 +78,7 @@ class Worker:
         self.failure: Exception | None = None
         self.refused: list[str] = []
         self.due = False
+        self.process_s = 0.0
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -98,6 +99,7 @@ class Worker:
 
     def process(self, records: list[Any]) -> None:
         self._note("process", records)
+        time.sleep(self.process_s)
 
     def read_reference(self) -> None:
         self._note("read_reference")
@@ -274,6 +276,21 @@ def test_an_end_does_not_wait_for_a_commit_that_nobody_answers(
         assert time.monotonic() - begun < 5
         assert worker.refused == ["no answer in time"] * (1 + under_way)
         assert app.crashes == []
+
+    run(test)
+
+
+def test_a_last_batch_may_take_longer_than_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did is committed all the same."""
+    monkeypatch.setattr("stream.faust_app._LAST_COMMIT_TIMEOUT_S", 0.2)
+
+    async def test(app: App, worker: Worker, attached: _Attached) -> None:
+        worker.due, worker.process_s = True, 0.6
+        batch = asyncio.create_task(attached._process([]))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(attached.stop(app), batch)
+        assert app.consumer.told == [{TP("orders", 0): 8}]
+        assert worker.refused == []
 
     run(test)
 
