@@ -180,7 +180,7 @@ class FaustWorker:
             self._ticks.write()
         except CommitRefused as error:
             # Kept for the next time, so that a quiet partition does not stay behind; a revoke forgets them.
-            log.warning("offsets were not committed, trying again: %s", error)
+            log.warning("offsets were not committed (%s): tried again, by the next worker if this one ends", error)
 
     def read_reference(self, to_end: bool = False) -> None:
         """Takes in the catalog and the offers, as far as they have come; or up to their end."""
