@@ -18,6 +18,7 @@ from export.history import Log
 from features.aggregations.base import DAY_MS
 from features.ids import hash64
 from features.rows import OrderKind
+from features.vectors.joined import of_usual_million
 from features.vectors.reorder import join
 
 _WINDOWS_DAYS = (7, 28, 84)
@@ -49,19 +50,27 @@ class Popularity:
     def columns(self, rows: Arrays) -> NDArray[np.float32]:
         """The columns `JOINED` of the vector for rows with `product` and `as_of_ms`, float32 of shape (n, 6)."""
         product, today = rows["product"], rows["as_of_ms"] // DAY_MS
-        shares = [self._share(product, today, days) for days in _WINDOWS_DAYS]
+        lines = np.column_stack([_between(self._lines, product, today - days, today) for days in _WINDOWS_DAYS])
+        total = np.column_stack([self._ordered(today, days) for days in _WINDOWS_DAYS])
+        of_usual = of_usual_million(lines, total[:, -1:], self._days_told(today)[:, None])
+        shares = (1000.0 * lines / np.maximum(total, 1)).T
         trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
-        return np.column_stack([*shares, *trends, self._again(product, today)]).astype(np.float32)
+        return np.column_stack([of_usual, *trends, self._again(product, today)]).astype(np.float32)
 
     def join(self, rows: Arrays) -> Arrays:
         """The rows with their joined features known; in place. Those of a `group` are all there, side by side."""
         join(rows["group"], rows["features"], self.columns(rows))
         return rows
 
-    def _share(self, product: NDArray[np.int64], today: NDArray[np.int64], days: int) -> Any:
-        since = np.maximum(today - days, 0)
-        lines = np.searchsorted(self._days, today) - np.searchsorted(self._days, since)
-        return 1000.0 * _between(self._lines, product, since, today) / np.maximum(lines, 1)
+    def _ordered(self, today: NDArray[np.int64], days: int) -> NDArray[np.int64]:
+        """Order lines of the whole shop in the days before."""
+        return np.searchsorted(self._days, today) - np.searchsorted(self._days, today - days)
+
+    def _days_told(self, today: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of the longest window, the days since the first with an order line; all, without any."""
+        longest = _WINDOWS_DAYS[-1]
+        first = np.append(self._days, np.iinfo(np.int64).max)[np.searchsorted(self._days, today - longest)]
+        return np.where(first < today, today - first, longest)
 
     def _again(self, product: NDArray[np.int64], today: NDArray[np.int64]) -> Any:
         """Order lines a customer; unknown before the first one."""
@@ -73,7 +82,7 @@ class Popularity:
 def _between(keys: NDArray[np.int64], product: NDArray[np.int64], since: Any, until: Any) -> NDArray[np.int64]:
     """How many of the keys of each product are of the days from `since` until before `until`."""
     low = product << _BITS
-    return np.asarray(np.searchsorted(keys, low + until) - np.searchsorted(keys, low + since))
+    return np.asarray(np.searchsorted(keys, low + until) - np.searchsorted(keys, low + np.maximum(since, 0)))
 
 
 def _lines(log: Log, products: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:

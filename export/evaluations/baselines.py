@@ -25,13 +25,13 @@ _COMMON: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
 }
-_ORDERS, _SHARE, _POPULAR = (list(FEATURES).index(n) for n in ("product_orders", "product_share", "shop_lines_84d"))
+_ORDERS, _SHARE, _POPULAR = (list(FEATURES).index(n) for n in ("product_orders", "product_share", "shop_ppm_84d"))
 
 
 def frequency(rows: Arrays) -> NDArray[np.float64]:
     """How many baskets held the product; ties by popularity over 84 days."""
     popular = np.nan_to_num(rows["features"][:, _POPULAR])
-    return np.asarray(rows["features"][:, _ORDERS] + 1e-6 * popular, np.float64)
+    return np.asarray(rows["features"][:, _ORDERS] + 1e-7 * popular, np.float64)
 
 
 def lambdarank(fitted: Arrays, asked: Arrays, seed: int) -> NDArray[np.float64]:

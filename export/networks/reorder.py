@@ -1,17 +1,16 @@
-"""Reorder: weighed features to the log-odds of the longest horizon, less positive steps; beside it, a rank."""
+"""Reorder: features added up to the log-odds of the longest horizon, less positive steps; beside it, a rank."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from export.networks.preprocess import Standardise
+from export.networks.preprocess import Standardise, softplus
 from export.networks.sequence import Sequence
 from export.networks.trees import Trees
-from export.networks.weighed import Members, Weighed
+from export.networks.weighed import Added, Members
 from features.vectors.reorder import FEATURES
 
 #: Bought again within so many days, in the order of the output's columns.
@@ -41,7 +40,7 @@ class Sequenced(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 class Active(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """What is known of the customer (n, 2 · width) to the log-odds that it orders again, (n,)."""
+    """What is known of the customer (n, 2 · width), added up to the log-odds that it orders again, (n,)."""
 
     columns: Any
 
@@ -49,55 +48,46 @@ class Active(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         columns = _CUSTOMER + [i + len(FEATURES) for i in _CUSTOMER]
         self.register_buffer("columns", torch.tensor(columns))
-        self.net = nn.Sequential(nn.Linear(len(columns), 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 1))
+        self.sum = nn.Linear(len(columns), 1)
+        nn.init.zeros_(self.sum.weight)
+        nn.init.zeros_(self.sum.bias)
 
     def forward(self, inputs: Any) -> Any:
         """See the class."""
-        return self.net(inputs[:, self.columns]).squeeze(1)
+        return self.sum(inputs[:, self.columns]).squeeze(1)
 
 
 class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """The task's inputs to probability (n, 3), contributions (n, 33), rank, next_days and active (n,).
 
-    Calibration (`scale`, `shift`, `steps`) is a part of the graph. `sum(contributions) + baseline` is the log-odds of
+    `sum(contributions) + baseline` is the log-odds of
     the 30-day probability; contributions are 0 on average over the training rows. The rank is trained on whole baskets:
     of two products of a customer, the one with the higher rank is more likely in the next one. It is the mean of
     `places` and, to it, `trees`. The parts share no weights.
     """
 
     centre: Any
-    scale: Any
-    shift: Any
-    steps: Any
 
     def __init__(self) -> None:
         super().__init__()
         width = len(FEATURES)
         self.inputs = Standardise(width)
-        self.chances = Weighed(width, (40, 24), len(HORIZONS_DAYS) - 1, 0.2)
+        self.chances = Added(width, len(HORIZONS_DAYS) - 1)
         self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(64, 32), members=4, drop=0.3), drop=0.3)
         self.trees = Trees()
         self.active = Active()
         self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(1))
-        self.register_buffer("shift", torch.zeros(1))
-        self.register_buffer("steps", torch.ones(len(HORIZONS_DAYS) - 1))
-
-    def raw(self, inputs: Any) -> tuple[Any, Any]:
-        """Uncalibrated log-odds of the longest horizon (n,), and the positive steps down to the shorter (n, 2)."""
-        terms, steps = self.chances(inputs)
-        return terms.sum(dim=1) + self.chances.bias, F.softplus(steps)
 
     def logits(self, longest: Any, steps: Any) -> Any:
-        """Calibrated log-odds (n, 3), not decreasing from left to right."""
-        last = self.scale * longest + self.shift
-        middle = last - self.steps[1] * steps[:, 1]
-        return torch.stack([middle - self.steps[0] * steps[:, 0], middle, last], dim=1)
+        """Log-odds (n, 3), not decreasing from left to right, of the sums of `chances`."""
+        down = softplus(steps)
+        middle = longest - down[:, 1]
+        return torch.stack([middle - down[:, 0], middle, longest], dim=1)
 
     @property
     def baseline(self) -> float:
         """Log-odds of the 30-day probability where every contribution is 0."""
-        return float((self.scale * (self.chances.bias + self.centre.sum()) + self.shift).detach())
+        return float((self.chances.bias + self.centre.sum()).detach())
 
     def forward(
         self, features: Any, customer: Any, item: Any, words: Any, place: Any, age_days: Any
@@ -105,10 +95,9 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """The graph: see `models.manifest.TASKS`."""
         inputs, sequences = self.inputs(features), (customer, item, words, place, age_days)
         terms, steps = self.chances(inputs)
-        logits = self.logits(terms.sum(dim=1) + self.chances.bias, F.softplus(steps))
-        chance = torch.sigmoid(logits)
+        chance = torch.sigmoid(self.logits(terms.sum(dim=1) + self.chances.bias, steps))
         rank = self.places(inputs, *sequences).mean(dim=0) + self.trees(features)
-        return chance, self.scale * (terms - self.centre), rank, days_until(chance), torch.sigmoid(self.active(inputs))
+        return chance, terms - self.centre, rank, days_until(chance), torch.sigmoid(self.active(inputs))
 
 
 def days_until(chance: Any) -> Any:

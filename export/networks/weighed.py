@@ -1,8 +1,4 @@
-"""A sum of the features, each weighed by a network that sees all of them: reasons are exact, and nothing is lost.
-
-Source: D. Alvarez-Melis and T. Jaakkola, "Towards robust interpretability with self-explaining neural networks"
-(NeurIPS 2018).
-"""
+"""Features that are added up, each with its weight, so that reasons are exact; and small networks side by side."""
 
 from __future__ import annotations
 
@@ -11,34 +7,38 @@ from typing import Any
 import torch
 from torch import nn
 
+#: Where other outputs begin: `softplus` of export.networks.preprocess has no slope at 0 itself.
+_BEGIN = 0.5
 
-class Weighed(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """The output is `bias + sum(terms)`; a feature's term is its value, and its NaN indicator, each times a weight.
+
+class Added(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A logistic regression: `bias + sum(terms)`; a feature's term is its value, and its NaN indicator, times weights.
+
+    What is learnt from few of a shop's days must hold on others, when more is ordered than ever: a sum goes on beyond
+    what was seen, and networks and trees of the same features were worse at it (docs/research/reorder.md).
 
     Args:
         width: features; inputs are (n, 2 · width): values, then NaN indicators.
-        hidden: units of the two layers that make the weights.
-        others: outputs beside the sum, from the second layer.
-        drop: share of units of the first layer that are left out at random in training.
+        others: outputs beside the sum, each another sum.
     """
 
-    def __init__(self, width: int, hidden: tuple[int, int], others: int, drop: float) -> None:
+    def __init__(self, width: int, others: int) -> None:
         super().__init__()
         self.width = width
-        first, second = hidden
-        self.body = nn.Sequential(
-            nn.Linear(2 * width, first), nn.ReLU(), nn.Dropout(drop), nn.Linear(first, second), nn.ReLU()
-        )
-        self.weights = nn.Linear(second, 2 * width)
-        self.other = nn.Linear(second, others)
+        self.weights = nn.Parameter(torch.zeros(2 * width))
+        self.other = nn.Linear(2 * width, others)
         self.bias = nn.Parameter(torch.zeros(1))
-        nn.init.normal_(self.weights.weight, std=0.02)
+        nn.init.zeros_(self.other.weight)
+        nn.init.constant_(self.other.bias, _BEGIN)
 
     def forward(self, inputs: Any) -> tuple[Any, Any]:
         """Inputs to terms (n, width) and other outputs (n, others)."""
-        seen = self.body(inputs)
-        terms = self.weights(seen) * inputs
-        return terms[:, : self.width] + terms[:, self.width :], self.other(seen)
+        terms = self.weights * inputs
+        return terms[:, : self.width] + terms[:, self.width :], self.other(inputs)
+
+    def sums(self, inputs: Any) -> tuple[Any, Any]:
+        """The sum (n,) and other outputs (n, others), without the terms: fits ask for nothing else."""
+        return inputs @ self.weights + self.bias, self.other(inputs)
 
 
 class Members(nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -1,7 +1,9 @@
-"""Chances: what the probabilities of reorder are learnt from, and how they are calibrated."""
+"""Chances: what the probabilities of reorder are learnt from."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,23 +12,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
-from export.tasks.base import Arrays
-from export.tasks.fed import Plain, rows_of
-from export.tasks.level import shift_of
+from export.tasks.base import Arrays, Tell
 from features.aggregations.base import DAY_MS
 from features.vectors.reorder import FEATURES
 
 _HORIZON_WEIGHTS = (0.2, 0.2, 0.6)
 #: A row that is so many days older weighs half: rates rise and fall with the season.
 HALF_LIFE_DAYS = 60.0
+#: Of the search for the best weights, at most; and what the square of a weight costs.
+_STEPS, _SMALL = 60, 1e-4
 _PRODUCTS = list(FEATURES).index("repertoire_products")
 
 
 class Known:
     """Rows with what was known of their labels at a time: a horizon that reaches past it weighs nothing.
 
-    So the weeks before a test help with the shorter horizons, and none of their labels is from the test. What is learnt
-    from at once are the rows of some moments of customers.
+    So the weeks before a test help with the shorter horizons, and none of their labels is from the test.
 
     Args:
         arrays: as `export.datasets.reorder.build` makes them.
@@ -45,31 +46,51 @@ class Known:
         recent: bool = True,
     ) -> None:
         at = np.flatnonzero(rows)
-        at = at[np.argsort(arrays["group"][at], kind="stable")]
         as_of, group = arrays["as_of_ms"][at][:, None], arrays["group"][at]
         with torch.no_grad():
-            self.fed = Plain(inputs(torch.from_numpy(arrays["features"][at])))
+            self.inputs = inputs(torch.from_numpy(arrays["features"][at]))
         self.y = labels(arrays, at)
-        self._starts = np.flatnonzero(np.r_[True, np.diff(group) != 0, True])
         weight = (as_of + np.array(HORIZONS_DAYS) * DAY_MS <= until_ms) * np.array(_HORIZON_WEIGHTS)
         if recent:
             weight = weight * recency(as_of, until_ms)
         weight = weight * _stands_for(arrays, at, group)[:, None]
         self.weight = torch.from_numpy(weight.astype(np.float32))
 
-    def __len__(self) -> int:
-        return len(self._starts) - 1
+    def whole(self, network: Any) -> Any:
+        """Weighed mean loss of all rows, a scalar tensor."""
+        return mean_loss(network.logits(*network.chances.sums(self.inputs)), self.y, self.weight)
 
-    def loss(self, network: Any, at: NDArray[np.int64]) -> Any:
-        """Weighed mean loss of the rows of some moments, a scalar tensor."""
-        rows, _ = rows_of(self._starts, at)
-        logits = network.logits(*network.raw(*self.fed.at(rows)))
-        return mean_loss(logits, self.y[rows], self.weight[rows])
 
-    def whole(self, network: Any) -> float:
-        """Weighed mean loss of all rows."""
-        longest, steps = raw(network, self)
-        return float(mean_loss(network.logits(longest, steps), self.y, self.weight))
+def learn(network: Any, known: Known, tell: Tell) -> None:
+    """Fits the chances, in place."""
+    chances = network.chances
+    weights = [chances.weights, chances.other.weight]
+    _best(chances, lambda: known.whole(network), weights, lambda text, share: tell(f"chances: {text}", share))
+
+
+def _best(module: Any, loss: Callable[[], Any], weights: list[Any], tell: Tell) -> None:
+    """Fits a logistic regression: it has one best answer, which is found by all rows at once; in place.
+
+    Source: J. Nocedal, "Updating quasi-Newton matrices with limited storage" (1980).
+
+    Args:
+        module: what is fitted; ends in eval mode.
+        loss: of all rows, a scalar tensor.
+        weights: of it, whose squares cost something.
+        tell: hears the loss, and the share done at most.
+    """
+    optimiser = torch.optim.LBFGS(module.parameters(), max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
+    asked = itertools.count(1)
+
+    def closure() -> Any:
+        optimiser.zero_grad()
+        value = loss() + _SMALL * sum((weight**2).sum() for weight in weights)
+        value.backward()
+        tell(f"loss {float(value.detach()):.5f}", min(next(asked) / _STEPS, 1.0))
+        return value
+
+    optimiser.step(closure)
+    module.eval()
 
 
 def _stands_for(arrays: Arrays, at: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -103,50 +124,6 @@ def mean_loss(logits: Any, y: Any, weight: Any) -> Any:
     return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def raw(network: Any, known: Known) -> tuple[Any, Any]:
-    """What the network says of all rows before calibration."""
-    with torch.no_grad():
-        found = [network.raw(*given) for _, given in known.fed.parts()]
-    return torch.cat([longest for longest, _ in found]), torch.cat([steps for _, steps in found])
-
-
-def calibrate(network: Any, known: Known) -> None:
-    """Platt scaling of the longest horizon, and a factor for each step to a shorter one; in place.
-
-    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999).
-    """
-    longest, steps = raw(network, known)
-    free = torch.tensor([1.0, 0.0, 1.0, 1.0], requires_grad=True)
-    optimiser = torch.optim.LBFGS([free], max_iter=50, line_search_fn="strong_wolfe")
-
-    def closure() -> Any:
-        optimiser.zero_grad()
-        last = free[0] * longest + free[1]
-        middle = last - free[3].clamp_min(0.1) * steps[:, 1]
-        logits = torch.stack([middle - free[2].clamp_min(0.1) * steps[:, 0], middle, last], dim=1)
-        value = mean_loss(logits, known.y, known.weight)
-        value.backward()
-        return value
-
-    optimiser.step(closure)
-    fitted = free.detach()
-    network.scale.copy_(fitted[:1])
-    network.shift.copy_(fitted[1:2])
-    network.steps.copy_(fitted[2:].clamp_min(0.1))
-
-
-def level(network: Any, known: Known) -> None:
-    """Shifts the longest horizon so that on some rows its mean probability is their rate; in place.
-
-    A slope that was found on rows a network has not seen is right for one that was fitted later on. Its level is not:
-    rates move with the season, and the later one knows newer ones.
-    """
-    longest, _ = raw(network, known)
-    network.shift.fill_(
-        shift_of((network.scale * longest).numpy(), known.y[:, -1].numpy(), known.weight[:, -1].numpy())
-    )
-
-
 class Orders:
     """Customers at moments, and whether they ordered again: a row a moment, where it was known at a time."""
 
@@ -159,6 +136,12 @@ class Orders:
         with torch.no_grad():
             self.inputs = inputs(torch.from_numpy(arrays["features"][self.at]))
 
-    def loss(self, active: Any, rows: Any) -> Any:
-        """Weighed mean loss of some moments, a scalar tensor."""
-        return mean_loss(active(self.inputs[rows]), self.y[rows], self.weight[rows])
+    def learn(self, active: Any, tell: Tell) -> None:
+        """Fits whether a customer orders again, in place; nothing where there are no rows."""
+        if len(self.y):
+            _best(
+                active,
+                lambda: mean_loss(active(self.inputs), self.y, self.weight),
+                [active.sum.weight],
+                lambda text, share: tell(f"customers: {text}", share),
+            )

@@ -15,7 +15,7 @@ from export.networks.reorder import HORIZONS_DAYS, ReorderNet
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.reorderfigures import evaluation, outputs
-from export.tasks.reorderfit import Fits, choose
+from export.tasks.reorderfit import Fits, validated
 from models.manifest import Fallback, Metric
 
 _DRAWS = 200
@@ -38,22 +38,19 @@ class Reorder(Task):
         return dataset.build(log, split.test_until_ms, seed)
 
     def network(self) -> Any:
-        """Weighed features, and what ranks."""
+        """Features added up, and what ranks."""
         return ReorderNet()
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
-        """Chooses the numbers of epochs and calibrates on validation, then fits on all that was known by the test."""
+        """Measures on validation what was known before it, then fits to all that was known by the test."""
         fits = Fits(self.network, arrays, sequences_of(arrays), seed, tell)
-        chosen, figures = choose(fits, split, epochs)
+        figures = validated(fits, split, epochs)
         final = fits.fresh(split.test_from_ms)
-        fits.chances(final, split.test_from_ms, int(figures["epochs"]))
-        fits.ranks(final, split.test_from_ms, int(figures["epochs_rank"]))
+        fits.chances(final, split.test_from_ms)
+        fits.ranks(final, split.test_from_ms, epochs)
         fits.active(final, split.test_from_ms)
-        for name in ("scale", "steps"):
-            getattr(final, name).copy_(getattr(chosen, name))
-        fits.level(final, split)
         fits.centre(final, split.fit_until_ms)
-        return final, figures | {"shift": float(final.shift)}
+        return final, figures
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Chances, dates and activity on the rows that the engine scores."""

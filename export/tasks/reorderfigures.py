@@ -61,8 +61,6 @@ def evaluation(network: Any, arrays: Arrays, split: Split) -> Evaluation:
         "ece_30_days": found[""]["ECE"],
         "mean_probability_30_days": float(chance[:, 2].mean()),
         "rate_30_days": float(y[:, 2].mean()),
-        "scale": float(network.scale),
-        "shift": float(network.shift),
     }
     curves = [
         curve_of(f"bought again within {days} days", y[:, column], chance[:, column])

@@ -1,4 +1,4 @@
-"""Fits of reorder: chances, ranks and activity, each on what was known at a time."""
+"""Fits of reorder: chances, ranks and activity, each to what was known at a time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
 from export.tasks.boosted import WEIGHT, boosted
-from export.tasks.chances import Known, Orders, calibrate, level
-from export.tasks.fed import Plain
+from export.tasks.chances import Known, Orders, learn
 from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
 _MOST_MOMENTS, _MOST_LISTS = 60_000, 20_000
-_EPOCHS_ACTIVE = 4
-#: Passes for the chances, at most; what ranks may take all that it is given.
-_EPOCHS_CHANCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +48,11 @@ class Fits:
         network.inputs.learn(self.arrays["features"][self.arrays["as_of_ms"] < until_ms])
         return network
 
-    def chances(self, network: Any, until_ms: int, epochs: int, shown: Known | None = None) -> int:
-        """Trains the chances on what was known at a time; gives the epochs."""
+    def chances(self, network: Any, until_ms: int) -> None:
+        """Fits the chances to what was known at a time."""
         rows = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
         known = Known(self.arrays, rows, until_ms, network.inputs)
-        return train(
-            network.chances,
-            lambda at: known.loss(network, at),
-            len(known),
-            Recipe(epochs=epochs, batch=96, rate=2e-3, decay=0.05, patience=2, seed=self.seed),
-            (lambda: shown.whole(network)) if shown else None,
-            lambda text, share: self.tell(f"chances: {text}", share / 2),
-        )
+        learn(network, known, lambda text, share: self.tell(text, share / 2))
 
     def ranks(self, network: Any, until_ms: int, epochs: int) -> None:
         """Trains what ranks on the orders before a time: trees, and networks that know nothing of them.
@@ -84,28 +73,18 @@ class Fits:
         )
 
     def active(self, network: Any, until_ms: int) -> None:
-        """Trains whether a customer orders again, on what was known at a time."""
+        """Fits whether a customer orders again, to what was known at a time."""
         rows = self._before(until_ms) & self.after & ~self.arrays["wide"]
-        orders = Orders(self.arrays, rows, until_ms, network.inputs)
-        train(
-            network.active,
-            lambda at: orders.loss(network.active, at),
-            len(orders.y),
-            Recipe(epochs=_EPOCHS_ACTIVE, batch=512, rate=2e-3, decay=0.05, seed=self.seed),
+        Orders(self.arrays, rows, until_ms, network.inputs).learn(
+            network.active, lambda text, share: self.tell(text, 1.0)
         )
-
-    def level(self, network: Any, split: Split) -> None:
-        """Fits the level of the longest horizon to the newest month whose labels were known at the test's beginning."""
-        rows = split.validation(self.arrays["as_of_ms"]) & self.after
-        level(network, Known(self.arrays, rows, split.test_from_ms, network.inputs, recent=False))
 
     def centre(self, network: Any, until_ms: int) -> None:
         """Contributions are to be 0 on average over the rows of the fit."""
         fitted = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
         with torch.no_grad():
-            rows = Plain(network.inputs(torch.from_numpy(self.arrays["features"][fitted])))
-            sums = [network.chances(*given)[0].sum(dim=0) for _, given in rows.parts()]
-            network.centre.copy_(torch.stack(sums).sum(dim=0) / max(len(rows.inputs), 1))
+            inputs = network.inputs(torch.from_numpy(self.arrays["features"][fitted]))
+            network.centre.copy_(network.chances(inputs)[0].mean(dim=0) if len(inputs) else 0.0)
 
     @property
     def after(self) -> NDArray[np.bool_]:
@@ -126,28 +105,24 @@ class Fits:
         return np.asarray(rows & drawn[group])
 
 
-def choose(fits: Fits, split: Split, epochs: int) -> tuple[Any, dict[str, float]]:
-    """A calibrated network of what was known before validation; and the numbers of epochs, with figures.
+def validated(fits: Fits, split: Split, epochs: int) -> dict[str, float]:
+    """Figures of a network that knew what was before validation.
 
-    Chances are chosen on the validation period, which their labels fill with the gap after it; what ranks has labels of
-    the moment, and is measured on that gap.
+    Chances are measured on the validation period, which their labels fill with the gap after it; what ranks has labels
+    of the moment, and is measured on that gap.
     """
     network = fits.fresh(split.validation_from_ms)
     arrays, as_of = fits.arrays, fits.arrays["as_of_ms"]
-    rows = split.validation(as_of) & fits.after
-    shown = Known(arrays, rows, split.test_from_ms, network.inputs, recent=False)
-    of_chances = fits.chances(network, split.validation_from_ms, min(epochs, _EPOCHS_CHANCES), shown)
-    calibrate(network, shown)
+    shown = Known(arrays, split.validation(as_of) & fits.after, split.test_from_ms, network.inputs, recent=False)
+    fits.chances(network, split.validation_from_ms)
     gap = (as_of >= split.fit_until_ms) & (as_of < split.test_from_ms) & ~fits.after & arrays["wide"]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
     fits.ranks(network, split.fit_until_ms, epochs)
     with torch.no_grad():
-        return network, {
-            "epochs": of_chances,
+        return {
             "epochs_rank": epochs,
-            "validation_loss": shown.whole(network),
+            "validation_loss": float(shown.whole(network)),
             "validation_ndcg": _ndcg(network, arrays, ranked),
-            "scale": float(network.scale),
         }
 
 

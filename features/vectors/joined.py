@@ -2,6 +2,9 @@
 
 Yesterday is the UTC day before that of the as-of time. So what a row sees does not depend on which of two orders of one
 minute came first, and not on how far the partitions of `demand` have come today.
+
+What a shop usually has are its order lines a day over the 84 days before today, or since its first ones in them. So a
+surge before Christmas is seen, and yet a model means the same in a shop ten times as large.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ READS = ("product_demand.placed", "product_demand.lines", "product_demand.custom
 
 #: Columns in order, with what each means.
 FEATURES: dict[str, str] = {
-    "shop_lines_7d": "order lines of this product, of a thousand of the shop, over the 7 days before today",
-    "shop_lines_28d": "order lines of this product, of a thousand of the shop, over the 28 days before today",
-    "shop_lines_84d": "order lines of this product, of a thousand of the shop, over the 84 days before today",
+    "shop_ppm_7d": "its order lines of the 7 days before today, of a million that the shop usually has in as many",
+    "shop_ppm_28d": "its order lines of the 28 days before today, of a million that the shop usually has in as many",
+    "shop_ppm_84d": "its order lines of the 84 days before today, of a million that the shop usually has in as many",
     "shop_trend_28d": "logarithm of its lines over 7 days over those of 28, both of a thousand, plus 2",
     "shop_trend_84d": "logarithm of its lines over 28 days over those of 84, both of a thousand, plus 2",
     "shop_again": "order lines of this product a customer who ever bought it, until the end of yesterday",
@@ -41,7 +44,7 @@ _SMALL = 2.0
 def is_joined(feature: str) -> bool:
     """Whether a feature of the reorder vector is joined, or made of such ones.
 
-    >>> is_joined("shop_lines_7d"), is_joined("product_place_shop_7d"), is_joined("product_orders")
+    >>> is_joined("shop_ppm_7d"), is_joined("product_place_shop_7d"), is_joined("product_orders")
     (True, True, False)
     """
     return feature.startswith("shop_") or "_shop_" in feature
@@ -72,15 +75,30 @@ def product_columns(products: NDArray[np.void], everything: NDArray[np.void], as
     """
     slots = np.arange(len(products))
     lines, total = _lines(products, slots, as_of_ms), _lines(everything, slots, as_of_ms)
+    of_usual = of_usual_million(lines, total[:, -1:], _days_told(everything, slots, as_of_ms))
     shares = [1000.0 * lines[:, w] / np.maximum(total[:, w], 1.0) for w in range(len(_WINDOWS_DAYS))]
     trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
     customers, known = _customers(products, slots, as_of_ms)
     again = np.where(customers > 0, _until_yesterday(products, slots, as_of_ms) / np.maximum(customers, 1.0), np.nan)
     seen = _until_yesterday(everything, slots, as_of_ms)
     return ProductColumns(
-        columns=np.column_stack([*shares, *trends, again]).astype(np.float32),
+        columns=np.column_stack([of_usual, *trends, again]).astype(np.float32),
         version=np.where(known & _customers(everything, slots, as_of_ms)[1], seen, np.nan),
     )
+
+
+def of_usual_million(lines: Any, total: Any, days: Any) -> Any:
+    """Order lines of some windows, of a million that the shop usually has in as many days.
+
+    Args:
+        lines: of a product in each window, of shape (n, windows).
+        total: of the shop in the longest one, of shape (n, 1).
+        days: of the longest window since the shop's first order in it, of shape (n, 1).
+
+    >>> of_usual_million(np.array([[2, 2, 6]]), np.array([[600]]), np.array([[60]])).round().tolist()
+    [[28571.0, 7143.0, 7143.0]]
+    """
+    return 1e6 * (lines * days) / (np.array(_WINDOWS_DAYS) * np.maximum(total, 1))
 
 
 def put_in(rows: ReorderRows, columns: NDArray[np.float32]) -> None:
@@ -97,6 +115,15 @@ def _lines(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times)
     tiles, state, at = _part(records, "lines", slots, as_of_ms)
     last = np.tile(np.array(_WINDOWS_DAYS), (len(slots), 1))
     return np.asarray(tiles.sums(state, at, as_of_ms, np.ones_like(last), last))
+
+
+def _days_told(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.int64]:
+    """Of the longest window, the days since the first with an order line, int64 of shape (n, 1); all, without any."""
+    tiles, state, at = _part(records, "lines", slots, as_of_ms)
+    back = np.tile(np.arange(1, _WINDOWS_DAYS[-1] + 1), (len(slots), 1))
+    some = tiles.sums(state, at, as_of_ms, back, back) > 0
+    furthest = back[0, ::-1][np.argmax(some[:, ::-1], axis=1)]
+    return np.where(some.any(axis=1), furthest, _WINDOWS_DAYS[-1])[:, None]
 
 
 def _until_yesterday(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.float64]:

@@ -52,9 +52,9 @@ FEATURES: dict[str, str] = {
     "product_place_orders": "place among the customer's products by orders with them, decayed ones where equal",
     "product_place_shop_7d": "place among the customer's products by their lines in the shop over 7 days",
     "product_place_shop_28d": "place among the customer's products by their lines in the shop over 28 days",
-    "shop_lines_7d": "order lines of this product, of a thousand of the shop, over the 7 days before today",
-    "shop_lines_28d": "order lines of this product, of a thousand of the shop, over the 28 days before today",
-    "shop_lines_84d": "order lines of this product, of a thousand of the shop, over the 84 days before today",
+    "shop_ppm_7d": "its order lines of the 7 days before today, of a million that the shop usually has in as many",
+    "shop_ppm_28d": "its order lines of the 28 days before today, of a million that the shop usually has in as many",
+    "shop_ppm_84d": "its order lines of the 84 days before today, of a million that the shop usually has in as many",
     "shop_trend_28d": "logarithm of its lines over 7 days over those of 28, both of a thousand, plus 2",
     "shop_trend_84d": "logarithm of its lines over 28 days over those of 84, both of a thousand, plus 2",
     "shop_again": "order lines of this product a customer who ever bought it, until the end of yesterday",
@@ -66,8 +66,7 @@ JOINED = tuple(name for name in FEATURES if name.startswith("shop_"))
 _JOINED = [list(FEATURES).index(name) for name in JOINED]
 #: Columns that are the place of others among a customer's products, as pairs of columns.
 _PLACES = tuple(
-    (list(FEATURES).index(f"shop_lines_{days}d"), list(FEATURES).index(f"product_place_shop_{days}d"))
-    for days in (7, 28)
+    (list(FEATURES).index(f"shop_ppm_{days}d"), list(FEATURES).index(f"product_place_shop_{days}d")) for days in (7, 28)
 )
 _UNKNOWN = np.array([*_JOINED, *(place for _, place in _PLACES)])
 

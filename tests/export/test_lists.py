@@ -10,7 +10,8 @@ import torch
 
 from export.datasets.baskets import Arrays
 from export.datasets.sequences import Sequences
-from export.tasks.chances import Known, level
+from export.networks.reorder import ReorderNet
+from export.tasks.chances import Known, learn
 from export.tasks.fed import Fed
 from export.tasks.lambdaloss import lambda_loss
 from export.tasks.lists import Lists, lists_of
@@ -92,28 +93,28 @@ def test_a_row_of_a_thinned_table_stands_for_the_others() -> None:
     assert (known.weight[:, 2] / known.weight[2, 2]).tolist() == pytest.approx([3.0, 3.0, 1.0])
 
 
-class Said:
-    """A network that says the same of every row."""
-
-    def __init__(self) -> None:
-        self.scale, self.shift = torch.ones(1), torch.zeros(1)
-
-    def raw(self, inputs: Any) -> tuple[Any, Any]:
-        return torch.full((len(inputs),), 1.0), torch.zeros(len(inputs), 2)
-
-
-def test_the_level_makes_the_mean_probability_the_rate() -> None:
+def test_the_best_answer_is_found_and_the_mean_probability_is_the_rate() -> None:
+    random = np.random.default_rng(5)
+    features = np.zeros((4000, len(FEATURES)), np.float32)
+    features[:, 3] = random.normal(size=4000)
+    again = random.random(4000) < 1 / (1 + np.exp(1.5 - 0.8 * features[:, 3]))
     arrays: Arrays = {
-        "features": np.zeros((4, len(FEATURES)), np.float32),
-        "group": np.arange(4),
-        "product": np.arange(4),
-        "wide": np.zeros(4, np.bool_),
-        "next_days": np.array([3.0, 90.0, 90.0, 90.0]),
-        "as_of_ms": np.zeros(4, np.int64),
+        "features": features,
+        "group": np.arange(4000),
+        "product": np.arange(4000),
+        "wide": np.zeros(4000, np.bool_),
+        "next_days": np.where(again, random.choice([3.0, 10.0, 20.0], 4000), 90.0),
+        "as_of_ms": np.zeros(4000, np.int64),
     }
-    network = Said()
-    level(network, Known(arrays, np.ones(4, bool), 60 * DAY_MS, lambda x: x, recent=False))
-    assert torch.sigmoid(1.0 + network.shift).item() == pytest.approx(0.25, abs=1e-5)
+    network = ReorderNet()
+    known = Known(arrays, np.ones(4000, bool), 60 * DAY_MS, lambda x: torch.cat([x, torch.zeros_like(x)], 1))
+    told: list[float] = []
+    learn(network, known, lambda text, share: told.append(share))
+    chance = torch.sigmoid(network.logits(*network.chances.sums(known.inputs))).detach().numpy()
+    for column, days in enumerate((7, 14, 30)):
+        assert chance[:, column].mean() == pytest.approx((arrays["next_days"] <= days).mean(), abs=2e-3)
+    assert network.chances.weights[3].item() == pytest.approx(0.8, abs=0.1)
+    assert told == sorted(told)
 
 
 def plain_lambda_loss(score: list[float], bought: list[int]) -> float:

@@ -29,13 +29,14 @@ def test_it_counts_the_lines_of_whole_days_before_today(tmp_path: Path) -> None:
     for number, at in [(0, 30), (3, 31), (17, 100), (40, 150), (41, 150), (len(products) - 1, 200)]:
         as_of_ms = FIRST_MS + at * DAY_MS + 7_000_000
         today, product = as_of_ms // DAY_MS, int(products[number])
-        expected = []
-        for days in (7, 28, 84):
-            window = [of for day, of, _ in lines if today - days <= day < today]
-            expected.append(1000 * window.count(product) / len(window))
-        expected += [np.log((expected[k] + 2) / (expected[k + 1] + 2)) for k in (0, 1)]
-        held = [customer for day, of, customer in lines if day < today and of == product]
-        expected.append(len(held) / len(set(held) - {None}))
+        windows = [[(day, of) for day, of, _ in lines if today - days <= day < today] for days in (7, 28, 84)]
+        held = [[of for _, of in window].count(product) for window in windows]
+        usual = len(windows[-1]) / (today - min(day for day, _ in windows[-1]))
+        expected = [1e6 * count / (usual * days) for count, days in zip(held, (7, 28, 84), strict=True)]
+        shares = [1000 * count / len(window) for count, window in zip(held, windows, strict=True)]
+        expected += [np.log((shares[k] + 2) / (shares[k + 1] + 2)) for k in (0, 1)]
+        customers = [customer for day, of, customer in lines if day < today and of == product]
+        expected.append(len(customers) / len(set(customers) - {None}))
         found = popularity.columns({"product": np.array([number]), "as_of_ms": np.array([as_of_ms])})
         assert found[0].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 

@@ -65,14 +65,17 @@ def expected(some: Sequence[Line], sku: str, as_of_ms: int) -> list[float]:
     """The definition."""
     today = as_of_ms // DAY_MS
     placed = [line for line in some if line.kind == OrderKind.PLACED and line.time_ms // DAY_MS < today]
-    shares = []
-    for days in (7, 28, 84):
-        window = [line.sku for line in placed if line.time_ms // DAY_MS >= today - days]
-        shares.append(1000 * window.count(sku) / max(len(window), 1))
+    windows = [[line for line in placed if line.time_ms // DAY_MS >= today - days] for days in (7, 28, 84)]
+    told = today - min((line.time_ms // DAY_MS for line in windows[-1]), default=today - 84)
+    held = [[line.sku for line in window].count(sku) for window in windows]
+    of_usual = [
+        1e6 * (count * told) / (days * max(len(windows[-1]), 1)) for count, days in zip(held, (7, 28, 84), strict=True)
+    ]
+    shares = [1000 * count / max(len(window), 1) for count, window in zip(held, windows, strict=True)]
     trends = [math.log((few + 2) / (many + 2)) for few, many in itertools.pairwise(shares)]
     own = [line for line in placed if line.sku == sku]
     customers = {line.customer for line in own} - {None}
-    return [*shares, *trends, len(own) / len(customers) if customers else math.nan]
+    return [*of_usual, *trends, len(own) / len(customers) if customers else math.nan]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -86,6 +89,16 @@ def test_they_are_what_the_definition_says(seed: int, as_of_days: float) -> None
         definition = expected(some, sku, as_of_ms)
         np.testing.assert_array_equal(row[:5], np.array(definition[:5], np.float32))
         np.testing.assert_allclose(row[5], definition[5], rtol=NEARLY)
+
+
+def test_a_surge_is_seen_and_the_size_of_the_shop_is_not() -> None:
+    quiet = [Line(sku, "c", START_MS + day * DAY_MS) for day in range(84) for sku in "AB"]
+    large = [replace(line, customer=f"c{n}") for line in quiet for n in range(10)]
+    surge = [replace(line, time_ms=START_MS + day * DAY_MS) for day in range(77, 84) for line in quiet[:2] * 5]
+    as_of_ms = START_MS + 84 * DAY_MS
+    of = [joined(some, as_of_ms).columns[0, 0] for some in (quiet, large, [*quiet, *surge])]
+    assert of[0] == of[1] == 500_000
+    assert of[2] == pytest.approx(500_000 * 6 / (1 + 5 / 12), rel=1e-6)
 
 
 def test_what_happens_today_changes_nothing() -> None:
@@ -106,7 +119,7 @@ def test_records_that_are_days_ahead_are_no_version() -> None:
     assert np.isnan(joined(some, START_MS + 2 * DAY_MS).version).all()
 
 
-def test_a_product_that_nobody_ordered_has_no_share_and_no_returning_customers() -> None:
+def test_a_product_that_nobody_ordered_has_no_part_and_no_returning_customers() -> None:
     row = joined([Line("A", "c", START_MS)], START_MS + DAY_MS).columns[PRODUCTS.index("C")]
     assert row[:3].tolist() == [0, 0, 0]
     assert np.isnan(row[5])

@@ -74,7 +74,8 @@ def as_of(days: float = 0.0) -> np.ndarray[Any, Any]:
 def test_all_partitions_are_joined_until_the_end_of_yesterday() -> None:
     found = joins(taken_in(MemoryStore())).products(IDS, as_of(0.5))
     names = list(joined.FEATURES)
-    assert found.columns[:, names.index("shop_lines_7d")].tolist() == [750.0, 250.0, 0.0]
+    week = found.columns[:, names.index("shop_ppm_7d")]
+    np.testing.assert_allclose(week, [1e6 * 3 / 4 * 2 / 7, 1e6 / 4 * 2 / 7, 0.0], rtol=1e-6)
     again = found.columns[:, names.index("shop_again")]
     np.testing.assert_allclose(again, [3 / 2, 1, np.nan], rtol=0.02)
     assert found.version.tolist() == [4.0] * 3
@@ -92,7 +93,7 @@ def test_they_are_what_parity_recomputes_bit_for_bit() -> None:
 def test_each_row_is_as_of_its_own_yesterday() -> None:
     both = np.array([TODAY, T0 + DAY_MS])
     found = joins(taken_in(MemoryStore())).products(IDS[:1].repeat(2), both)
-    assert found.columns[:, 0].tolist() == [750.0, 500.0]
+    np.testing.assert_allclose(found.columns[:, 0], [1e6 * 3 / 4 * 2 / 7, 1e6 / 2 / 7], rtol=1e-6)
     assert found.version.tolist() == [4.0, 2.0]
 
 
@@ -194,8 +195,8 @@ def test_a_score_says_how_far_what_it_joined_had_come() -> None:
     scored, _ = reading.score(table, touched)
     assert [s.record.feature_time_ms["product_demand"] for s in scored] == [TODAY, TODAY]
     assert [s.context for s in scored] == [{JOINED_VERSION: 4.0}] * 2
-    column = fed(reading.model)[0]["features"][:, list(reorder.FEATURES).index("shop_lines_7d")]
-    assert column.tolist() == [750.0, 250.0, 0.0, 750.0]
+    column = fed(reading.model)[0]["features"][:, list(reorder.FEATURES).index("shop_ppm_84d")]
+    np.testing.assert_allclose(column, np.array([3, 1, 0, 3]) * 1e6 / 4 * 2 / 84, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("joining")

@@ -34,7 +34,7 @@ def test_every_feature_has_words(vector: str) -> None:
         (Reason("bought_before", 5.0, 0.1), "bought this 5 times"),
         (Reason("bought_before", 1.0, 0.1), "bought this once"),
         (Reason("viewed LANTERN", 3.9, 0.1), "looked at LANTERN 3 days ago"),
-        (Reason("shop_lines_7d", 2.0, 0.1), "2.0 in a thousand lines of the shop this week"),
+        (Reason("shop_ppm_7d", 2000.0, 0.1), "2,000 in a million of the shop's usual lines this week"),
         (Reason("my_own", None, 0.1), "my own unknown"),
     ],
 )

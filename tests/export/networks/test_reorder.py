@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS, ReorderNet, days_until
+from export.tasks.chances import Known, learn
 from features.vectors.reorder import FEATURES
 
 ROWS, CUSTOMERS, PRODUCTS, LENGTH = 64, 8, 20, 16
@@ -74,18 +74,19 @@ def test_a_planted_cause_is_the_reason() -> None:
     net, given = network(), sequences(rows=4000)
     rows = features(rows=4000)
     odds = np.random.default_rng(4).random(4000) < 0.8
-    y = ((rows[:, CAUSE] > 1.0) == torch.from_numpy(odds)).to(torch.float32)
-    inputs, fed = net.inputs(rows), tuple(given.values())
-    optimiser = torch.optim.AdamW(net.chances.parameters(), lr=3e-3, weight_decay=0.05)
-    for _ in range(20):
-        longest, steps = net.raw(inputs)
-        loss = F.binary_cross_entropy_with_logits(net.logits(longest, steps)[:, 2], y)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    again = (rows[:, CAUSE].numpy() > 1.0) == odds
+    arrays = {
+        "features": rows.numpy(),
+        "next_days": np.where(again, 5.0, 90.0),
+        "as_of_ms": np.zeros(4000, np.int64),
+        "group": np.arange(4000),
+        "wide": np.zeros(4000, np.bool_),
+    }
+    known = Known(arrays, np.ones(4000, np.bool_), 60 * 86_400_000, net.inputs)
+    learn(net, known, lambda text, share: None)
     with torch.no_grad():
-        net.centre.copy_(net.chances(inputs)[0].mean(dim=0))
-        chance, contributions, *_ = net(rows, *fed)
+        net.centre.copy_(net.chances(known.inputs)[0].mean(dim=0))
+        chance, contributions, *_ = net(rows, *given.values())
     assert int(contributions.abs().mean(dim=0).argmax()) == CAUSE
     score = torch.logit(chance[:, 2].double())
     assert float((contributions.double().sum(dim=1) + net.baseline - score).abs().max()) < 1e-3
