@@ -33,7 +33,7 @@ def card(
         "",
         f"{training.data} ({training.licence}). Fitted on {training.rows:,} rows as of {training.trained_from} to "
         f"{training.trained_until}, seed {training.seed}; tested on {evaluation.rows:,} rows as of "
-        f"{training.tested_from} to {training.tested_until}. Epochs and calibration were chosen on "
+        f"{training.tested_from} to {training.tested_until}. What was chosen, and what was calibrated, looked at "
         f"the last {(origin.split.fit_until_ms - origin.split.validation_from_ms) // 86_400_000} days before the end "
         f"of the fit, with a model fitted {origin.split.horizon_days} days earlier. Labels reach "
         f"{origin.split.horizon_days} days past their as-of time; "
