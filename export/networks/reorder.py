@@ -60,10 +60,9 @@ class Active(nn.Module):  # type: ignore[misc]  # torch is untyped here
 class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """The task's inputs to probability (n, 3), contributions (n, 33), rank, next_days and active (n,).
 
-    `sum(contributions) + baseline` is the log-odds of
-    the 30-day probability; contributions are 0 on average over the training rows. The rank is trained on whole baskets:
-    of two products of a customer, the one with the higher rank is more likely in the next one. It is the mean of
-    `places` and, to it, `trees`. The parts share no weights.
+    `sum(contributions) + baseline` is the log-odds of the 30-day probability; contributions are 0 on average over the
+    training rows. The rank is trained on whole baskets: of two products of a customer, the one with the higher rank is
+    more likely in the next one. It is the mean of `places` and, to it, `trees`. The parts share no weights.
     """
 
     centre: Any

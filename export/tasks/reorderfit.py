@@ -84,7 +84,7 @@ class Fits:
         fitted = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
         with torch.no_grad():
             inputs = network.inputs(torch.from_numpy(self.arrays["features"][fitted]))
-            network.centre.copy_(network.chances(inputs)[0].mean(dim=0) if len(inputs) else 0.0)
+            network.centre.copy_(network.chances(inputs)[0].sum(dim=0) / max(len(inputs), 1))
 
     @property
     def after(self) -> NDArray[np.bool_]:

@@ -118,6 +118,20 @@ def window_sums(
             out[i, w] = total
 
 
+@kernel
+def _furthest(ring: Any, head: Any, words: int, slots: Any, as_of: Any, most: int, tile_ms: int, out: Any) -> None:
+    """out[i] = how many tiles back from that of as_of[i] the oldest of the last `most` is that is not 0; 0 for none."""
+    length = ring.shape[1] // words
+    for i in range(slots.shape[0]):
+        s = slots[i]
+        top = np.int64(head[s])
+        for back in range(most, 0, -1):
+            tile = as_of[i] // tile_ms - back
+            if top - length < tile <= top and _get(ring, s, tile % length, words):
+                out[i] = back
+                break
+
+
 def span_name(span_ms: int) -> tuple[int, str]:
     """A span in the largest unit that divides it: days, else hours, else minutes.
 
@@ -209,6 +223,12 @@ class Tiles(Aggregation):
         ring, head = state["ring"], state["head"]
         window_sums(ring, head, self._words, slots, as_of_ms, first_back, last_back, self.tile_ms, out)
         return out / (1 if self.value is None else FIXED_POINT)
+
+    def furthest(self, state: State, slots: Slots, as_of_ms: Times, tiles: int) -> NDArray[np.int64]:
+        """How many tiles back the oldest one that is not 0 is, among `tiles` before that of as_of; 0 for none; (n,)."""
+        out = np.zeros(len(slots), np.int64)
+        _furthest(state["ring"], state["head"], self._words, slots, as_of_ms, tiles, self.tile_ms, out)
+        return out
 
     def daily(self, state: State, slots: Slots, as_of_ms: Times, tiles: int) -> NDArray[np.float64]:
         """The last `tiles` tiles one by one, newest first, float64 of shape (n, tiles)."""

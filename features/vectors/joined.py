@@ -120,10 +120,8 @@ def _lines(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times)
 def _days_told(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.int64]:
     """Of the longest window, the days since the first with an order line, int64 of shape (n, 1); all, without any."""
     tiles, state, at = _part(records, "lines", slots, as_of_ms)
-    back = np.tile(np.arange(1, _WINDOWS_DAYS[-1] + 1), (len(slots), 1))
-    some = tiles.sums(state, at, as_of_ms, back, back) > 0
-    furthest = back[0, ::-1][np.argmax(some[:, ::-1], axis=1)]
-    return np.where(some.any(axis=1), furthest, _WINDOWS_DAYS[-1])[:, None]
+    furthest = tiles.furthest(state, at, as_of_ms, _WINDOWS_DAYS[-1])
+    return np.where(furthest > 0, furthest, _WINDOWS_DAYS[-1])[:, None]
 
 
 def _until_yesterday(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.float64]:

@@ -66,6 +66,17 @@ def test_equals_the_oracle(tiles: Tiles, events: list[Event], hours: int) -> Non
     assert_close(read(alone(tiles, "demand"), events, as_of), oracle(tiles, events, as_of), 0)
 
 
+@pytest.mark.parametrize("tiles", [UNITS, HOURS], ids=lambda tiles: tiles.name)
+@given(streams("demand"), st.integers(-80, 80), st.integers(1, 70))
+@seeded
+def test_the_furthest_tile_that_holds_anything(tiles: Tiles, events: list[Event], shift: int, most: int) -> None:
+    state, slots = alone_state(tiles, "demand", events)
+    as_of = newest_ms(events) + shift * tiles.tile_ms
+    now, sums = as_of // tiles.tile_ms, tile_sums(tiles, events)
+    expected = max((now - tile for tile, held in sums.items() if held and 1 <= now - tile <= most), default=0)
+    assert tiles.furthest(state, slots, np.array([as_of]), most).tolist() == [expected]
+
+
 @given(streams("demand"), st.integers(0, 80))
 @seeded
 def test_daily_gives_the_tiles_one_by_one(events: list[Event], days: int) -> None:
