@@ -7,7 +7,6 @@ of two orders of one minute came first.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,11 @@ from export.history import Log
 from features.aggregations.base import DAY_MS
 from features.ids import hash64
 from features.rows import OrderKind
-from features.vectors.joined import of_usual_million
+from features.vectors.joined import WINDOWS_DAYS, sold_columns
 from features.vectors.reorder import join
 
-_WINDOWS_DAYS = (7, 28, 84)
 #: Bits of a day within a search key.
 _BITS = 20
-#: Order lines of a thousand that are added before shares are compared.
-_SMALL = 2.0
 
 
 class Popularity:
@@ -50,12 +46,10 @@ class Popularity:
     def columns(self, rows: Arrays) -> NDArray[np.float32]:
         """The columns `JOINED` of the vector for rows with `product` and `as_of_ms`, float32 of shape (n, 6)."""
         product, today = rows["product"], rows["as_of_ms"] // DAY_MS
-        lines = np.column_stack([_between(self._lines, product, today - days, today) for days in _WINDOWS_DAYS])
-        total = np.column_stack([self._ordered(today, days) for days in _WINDOWS_DAYS])
-        of_usual = of_usual_million(lines, total[:, -1:], self._days_told(today)[:, None])
-        shares = (1000.0 * lines / np.maximum(total, 1)).T
-        trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
-        return np.column_stack([of_usual, *trends, self._again(product, today)]).astype(np.float32)
+        lines = np.column_stack([_between(self._lines, product, today - days, today) for days in WINDOWS_DAYS])
+        total = np.column_stack([self._ordered(today, days) for days in WINDOWS_DAYS])
+        sold = sold_columns(lines, total, self._days_told(today))
+        return np.column_stack([sold, self._again(product, today)]).astype(np.float32)
 
     def join(self, rows: Arrays) -> Arrays:
         """The rows with their joined features known; in place. Those of a `group` are all there, side by side."""
@@ -68,7 +62,7 @@ class Popularity:
 
     def _days_told(self, today: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of the longest window, the days since the first with an order line; all, without any."""
-        longest = _WINDOWS_DAYS[-1]
+        longest = WINDOWS_DAYS[-1]
         first = np.append(self._days, np.iinfo(np.int64).max)[np.searchsorted(self._days, today - longest)]
         return np.where(first < today, today - first, longest)
 

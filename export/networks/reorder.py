@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from export.networks.added import Added
+from export.networks.members import Members
 from export.networks.preprocess import Standardise, softplus
 from export.networks.sequence import Sequence
 from export.networks.trees import Trees
-from export.networks.weighed import Added, Members
 from features.vectors.reorder import FEATURES
 
 #: Bought again within so many days, in the order of the output's columns.

@@ -17,8 +17,8 @@ from torch import nn
 from export.datasets.campaignrows import FEATURES, Rows
 from export.datasets.campaigns import Campaign, Purchases
 from export.fit import Recipe, seeded, train
+from export.networks.members import Members
 from export.networks.preprocess import Standardise
-from export.networks.weighed import Members
 from export.tasks.fed import Plain
 from export.tasks.lists import Lists
 from features.aggregations.base import DAY_MS

@@ -36,7 +36,8 @@ FEATURES: dict[str, str] = {
     "shop_again": "order lines of this product a customer who ever bought it, until the end of yesterday",
 }
 
-_WINDOWS_DAYS = (7, 28, 84)
+#: Days before today that are counted.
+WINDOWS_DAYS = (7, 28, 84)
 #: Order lines of a thousand that are added before shares are compared.
 _SMALL = 2.0
 
@@ -75,30 +76,31 @@ def product_columns(products: NDArray[np.void], everything: NDArray[np.void], as
     """
     slots = np.arange(len(products))
     lines, total = _lines(products, slots, as_of_ms), _lines(everything, slots, as_of_ms)
-    of_usual = of_usual_million(lines, total[:, -1:], _days_told(everything, slots, as_of_ms))
-    shares = [1000.0 * lines[:, w] / np.maximum(total[:, w], 1.0) for w in range(len(_WINDOWS_DAYS))]
-    trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
+    sold = sold_columns(lines, total, _days_told(everything, slots, as_of_ms))
     customers, known = _customers(products, slots, as_of_ms)
     again = np.where(customers > 0, _until_yesterday(products, slots, as_of_ms) / np.maximum(customers, 1.0), np.nan)
     seen = _until_yesterday(everything, slots, as_of_ms)
     return ProductColumns(
-        columns=np.column_stack([of_usual, *trends, again]).astype(np.float32),
+        columns=np.column_stack([sold, again]).astype(np.float32),
         version=np.where(known & _customers(everything, slots, as_of_ms)[1], seen, np.nan),
     )
 
 
-def of_usual_million(lines: Any, total: Any, days: Any) -> Any:
-    """Order lines of some windows, of a million that the shop usually has in as many days.
+def sold_columns(lines: Any, total: Any, days: Any) -> NDArray[np.float64]:
+    """What the shop sells of products: all columns but the last, (n, 5).
 
     Args:
-        lines: of a product in each window, of shape (n, windows).
-        total: of the shop in the longest one, of shape (n, 1).
-        days: of the longest window since the shop's first order in it, of shape (n, 1).
+        lines: order lines of a product in each window, of shape (n, windows).
+        total: those of the shop, of shape (n, windows).
+        days: of the longest window since the shop's first order in it, of shape (n,).
 
-    >>> of_usual_million(np.array([[2, 2, 6]]), np.array([[600]]), np.array([[60]])).round().tolist()
-    [[28571.0, 7143.0, 7143.0]]
+    >>> sold_columns(np.array([[2, 2, 6]]), np.array([[100, 250, 600]]), np.array([60])).round(2).tolist()
+    [[28571.43, 7142.86, 7142.86, 0.79, -0.18]]
     """
-    return 1e6 * (lines * days) / (np.array(_WINDOWS_DAYS) * np.maximum(total, 1))
+    of_usual = 1e6 * (lines * days[:, None]) / (np.array(WINDOWS_DAYS) * np.maximum(total[:, -1:], 1))
+    shares = (1000.0 * lines / np.maximum(total, 1)).T
+    trends = [np.log((few + _SMALL) / (many + _SMALL)) for few, many in itertools.pairwise(shares)]
+    return np.column_stack([of_usual, *trends])
 
 
 def put_in(rows: ReorderRows, columns: NDArray[np.float32]) -> None:
@@ -113,15 +115,15 @@ def _part(records: NDArray[np.void], name: str, slots: NDArray[np.int64], as_of_
 def _lines(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.float64]:
     """Order lines of the full days of each window, float64 of shape (n, windows)."""
     tiles, state, at = _part(records, "lines", slots, as_of_ms)
-    last = np.tile(np.array(_WINDOWS_DAYS), (len(slots), 1))
+    last = np.tile(np.array(WINDOWS_DAYS), (len(slots), 1))
     return np.asarray(tiles.sums(state, at, as_of_ms, np.ones_like(last), last))
 
 
 def _days_told(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.int64]:
-    """Of the longest window, the days since the first with an order line, int64 of shape (n, 1); all, without any."""
+    """Of the longest window, the days since the first with an order line, int64 of shape (n,); all, without any."""
     tiles, state, at = _part(records, "lines", slots, as_of_ms)
-    furthest = tiles.furthest(state, at, as_of_ms, _WINDOWS_DAYS[-1])
-    return np.where(furthest > 0, furthest, _WINDOWS_DAYS[-1])[:, None]
+    furthest = tiles.furthest(state, at, as_of_ms, WINDOWS_DAYS[-1])
+    return np.where(furthest > 0, furthest, WINDOWS_DAYS[-1])
 
 
 def _until_yesterday(records: NDArray[np.void], slots: NDArray[np.int64], as_of_ms: Times) -> NDArray[np.float64]:
