@@ -3,6 +3,9 @@
 Trained on sales. A day on which it ran out says only that demand was at least what was sold, so the loss of such a day
 counts from below: a quantile that is too low costs, one that is higher does not.
 
+A network says most of it. A few boosted trees move all its quantiles by the same units: what it misses is of another
+kind than what more of it would learn (docs/research/stockout.md).
+
 Source: J. L. Powell, "Censored regression quantiles" (Journal of Econometrics, 1986).
 """
 
@@ -20,6 +23,7 @@ from torch import nn
 from export.networks.expanded import Expanded, Level, unless
 from export.networks.preprocess import softplus
 from export.networks.rescaled import Rescaled, chord
+from export.networks.trees import ToldTrees
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 MEDIAN = LEVELS.index(0.5)
@@ -30,13 +34,17 @@ LITTLE = 0.05
 _MOST_UNITS = 1e6
 _LOW, _HIGH = -8.0, 5.0
 _NARROW = -1.0
+#: Trees leave of each quantile at least this share. Where they move it by less than `_STILL` of the level, the slope
+#: there stands for that of the chord.
+_LEAST, _STILL = 0.1, 1e-5
 
 
 class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Features (n, width) of which the first two are the weekday and the usual level, to quantiles and reasons.
 
-    Demand is told as a multiple of the level. Contributions add up to the logarithm of the median less `baseline`. A
-    row of which nothing is known has NaN for quantiles, and contributions of 0.
+    Demand is told as a multiple of the level. Contributions add up to the logarithm of the median less `baseline`:
+    those of the network by the rescale rule, those of the trees as `ToldTrees` tells them, times how far what they sum
+    to moves that logarithm. A row of which nothing is known has NaN for quantiles, and contributions of 0.
 
     Args:
         width: how many features.
@@ -50,13 +58,14 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def __init__(
         self,
         width: int,
-        hidden: tuple[int, ...] = (96, 48),
+        hidden: tuple[int, ...] = (64, 48),
         flagged: Sequence[int] | None = None,
         units: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.expanded = Expanded(width, flagged, (7,), Level(1, tuple(units), LITTLE))
         self.net = Rescaled((self.expanded.size, *hidden, len(LEVELS)))
+        self.trees = ToldTrees(width)
         self.register_buffer("usual", torch.zeros(1))
         with torch.no_grad():
             self.net.layers[-1].bias.fill_(_NARROW)
@@ -74,15 +83,15 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return torch.log(torch.where(torch.isnan(level), 0.0, level).clamp(0.0, _MOST_UNITS) + LITTLE)
 
     def quantiles(self, expanded: Any, level: Any) -> Any:
-        """Units at `LEVELS` (n, levels), for training."""
-        return self._units(self.net(expanded), level)
+        """Units at `LEVELS` (n, levels), of the network alone, for training."""
+        return torch.exp(self._told(self.net(expanded)) + level[:, None])
 
-    def _units(self, outputs: Any, level: Any) -> Any:
+    def _told(self, outputs: Any) -> Any:
+        """Logarithms of multiples of the level (n, levels)."""
         median, steps = outputs[:, :1], softplus(outputs[:, 1:])
         down = torch.flip(torch.cumsum(steps[:, :MEDIAN], dim=1), dims=[1])
         up = torch.cumsum(steps[:, MEDIAN:], dim=1)
-        told = torch.cat([median - down, median, median + up], dim=1)
-        return torch.exp(told.clamp(_LOW, _HIGH) + level[:, None])
+        return torch.cat([median - down, median, median + up], dim=1).clamp(_LOW, _HIGH)
 
     def _reference(self) -> Any:
         return self.net(torch.zeros(1, self.expanded.size))
@@ -97,12 +106,21 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Quantiles 0.1, 0.5 and 0.9 of units (n, 3), and contributions (n, width)."""
         (x, known), level = self.expanded.told(features), self.level(features)
         passes, reference = self.net.passes(x), self._reference()
-        units = self._units(passes[-1], level)[:, list(PUBLISHED)]
+        told, adds = torch.exp(self._told(passes[-1])[:, list(PUBLISHED)]), self.trees(features)
+        moved = adds.sum(dim=1, keepdim=True)
+        units = torch.maximum(told + moved, _LEAST * told) * torch.exp(level)[:, None]
         slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1][:, :1], reference[:, :1], _inside)
         only_median = F.one_hot(torch.tensor([0]), len(LEVELS)).to(slope.dtype)
         slopes = self.net.slopes(passes, known * slope * only_median)
         parts = self.expanded.of_features(slopes, x, 1, known * (level - self.usual)[:, None])
-        return units + unless(known), parts
+        return units + unless(known), parts + adds * (known * _steepness(told[:, 1:2], moved))
+
+
+def _steepness(median: Any, moved: Any) -> Any:
+    """How much of the logarithm of a median each unit of what moves it is worth, (n, 1)."""
+    still = moved.abs() < _STILL
+    change = torch.log((1.0 + moved / median).clamp_min(_LEAST))
+    return torch.where(still, 1.0 / median, change / torch.where(still, 1.0, moved))
 
 
 def _inside(x: Any) -> Any:

@@ -33,7 +33,7 @@ def shelf_net(hidden: tuple[int, ...] = (64, 32)) -> HazardNet:
     return HazardNet(len(names), len(shelf.OPENING), hidden, _places(names, shelf.FLAGGED), level)
 
 
-def next_day_net(hidden: tuple[int, ...] = (96, 48)) -> NextDayNet:
+def next_day_net(hidden: tuple[int, ...] = (64, 48)) -> NextDayNet:
     """Fresh, for the features that `day_names` names."""
     names = day_names()
     return NextDayNet(len(names), hidden, _places(names, DAY_FLAGGED), _places(names, day_units()))

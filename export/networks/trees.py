@@ -1,4 +1,4 @@
-"""Boosted trees in a graph: features to a score, in torch and in onnxruntime the same to the last bit.
+"""Boosted trees in a graph: features to a score, or to what each adds; in torch and onnxruntime equal to the last bit.
 
 LightGBM's thresholds are doubles; the float32 next below one of them parts all float32 values as it does. Leaves are
 multiples of a power of two, so coarse that any sum of them is exact in float32: the order of a sum, and with it the
@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-#: Of a table, a column each; rows are the nodes of all trees, one tree after another, its root first.
+#: Of a table, a column each; rows are the nodes of all trees, one tree after another, its root first. Values are of a
+#: leaf, (nodes, targets).
 COLUMNS = {
     "tree": torch.int64,
     "feature": torch.int64,
@@ -34,7 +35,7 @@ _INFINITE = 1e300
 class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Features (n, width), raw, to the sum of a leaf a tree, (n,); 0 without trees.
 
-    `left` and `right` are rows of the table; a leaf has itself there, and a value.
+    `left` and `right` are rows of the table; a leaf has itself there, and values.
     """
 
     tree: Any
@@ -45,10 +46,10 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
     right: Any
     value: Any
 
-    def __init__(self) -> None:
+    def __init__(self, targets: int = 1) -> None:
         super().__init__()
         for name, kind in COLUMNS.items():
-            self.register_buffer(name, torch.empty(0, dtype=kind))
+            self.register_buffer(name, torch.empty((0, targets) if name == "value" else 0, dtype=kind))
 
     def learn(self, booster: Any, weight: float) -> None:
         """Takes over a LightGBM booster, every leaf times a weight; none is one without trees.
@@ -59,22 +60,33 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
         roots = [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]] if booster is not None else []
         for number, root in enumerate(root for root in roots if "left_child" in root):
             _walk(root, number, rows)
-        columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * len(COLUMNS)
-        table = dict(zip(COLUMNS, columns, strict=True))
-        table["value"] = _rounded(table["value"] * weight, table["tree"])
+        names = (*COLUMNS, "count")
+        columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * len(names)
+        table = dict(zip(names, columns, strict=True))
+        table["value"] = _rounded(self._values(table) * weight, table["tree"])
         for name, kind in COLUMNS.items():
             setattr(self, name, torch.from_numpy(np.ascontiguousarray(table[name])).to(kind))
 
+    def _values(self, table: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """(nodes, targets); of leaves of this table, whose own is a number."""
+        return table["value"][:, None]
+
     def forward(self, features: Any) -> Any:
         """See the class."""
+        return self._told(features).squeeze(1)
+
+    def _told(self, features: Any) -> Any:
+        """(n, targets)."""
         if len(self.tree) == 0:
-            return torch.zeros_like(features[:, 0])
+            return torch.zeros_like(features[:, :1]).expand(-1, self.value.shape[1])
         return _OPERATOR(features, *(getattr(self, name) for name in COLUMNS))
 
     def translations(self) -> dict[Any, Callable[..., Any]]:
         """How `torch.onnx` writes them: onnxruntime has an operator for trees, whose attributes they are."""
-        table = {name: getattr(self, name).numpy() for name in COLUMNS}
-        return {torch.ops.tidecast.trees.default: lambda features, *_: _as_operator(features, table)}
+        return {torch.ops.tidecast.trees.default: lambda features, *_: _as_operator(features, self._arrays())}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name).numpy() for name in COLUMNS}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
         """A checkpoint has as many nodes as it has."""
@@ -82,6 +94,39 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
             if prefix + name in state:
                 setattr(self, name, torch.empty_like(state[prefix + name]))
         super()._load_from_state_dict(state, prefix, *others)
+
+
+class ToldTrees(Trees):
+    """Features (n, width), raw, to what each of them adds, (n, width); the sum over a row is that of a leaf a tree.
+
+    On the way from a root to a leaf, each split adds by how much what is expected below it differs from what was
+    before, by the rows of training on either side. What is expected at a root counts as the feature's that it asks for.
+
+    Source: A. Saabas, "Interpreting random forests" (2014).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+
+    def _values(self, table: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        left, right, feature, rows = (table[name].astype(int) for name in ("left", "right", "feature", "count"))
+        expected, inner = table["value"].astype(float), np.flatnonzero(left != np.arange(len(left)))
+        for at in inner[::-1]:
+            below = [left[at], right[at]]
+            expected[at] = np.average(expected[below], weights=rows[below])
+        adds = np.zeros((len(left), self.value.shape[1]))
+        roots = np.flatnonzero(np.diff(table["tree"], prepend=-1))
+        adds[roots, feature[roots]] = expected[roots]
+        for at in inner:
+            for below in (left[at], right[at]):
+                adds[below] = adds[at]
+                adds[below, feature[at]] += expected[below] - expected[at]
+        adds[inner] = 0.0
+        return adds
+
+    def forward(self, features: Any) -> Any:
+        """See the class."""
+        return self._told(features)
 
 
 def _sums(
@@ -101,26 +146,29 @@ def _sums(
         goes_left = (asked <= threshold[at]) | (asked.isnan() & unknown_left[at])
         below = torch.where(goes_left, left[at], right[at])
         if torch.equal(below, at):
-            return value[at].sum(dim=1)
+            return sum((value[of] for of in at.T), torch.zeros(len(features), value.shape[1]))
         at = below
 
 
 #: An operator of its own to torch, so that it is exported whole.
 _OPERATOR: Any = torch.library.custom_op("tidecast::trees", _sums, mutates_args=())
-_OPERATOR.register_fake(lambda features, *table: features.new_empty(features.shape[0]))
+_OPERATOR.register_fake(lambda features, *table: features.new_empty(features.shape[0], table[-1].shape[1]))
 
 
 def _as_operator(features: Any, table: dict[str, NDArray[Any]]) -> Any:
-    """TreeEnsembleRegressor of ai.onnx.ml; its nodes are numbered within their tree, and its target is the sum."""
-    from onnxscript.onnx_opset import opset18, opset_ai_onnx_ml3
+    """TreeEnsembleRegressor of ai.onnx.ml; nodes are numbered within their tree, a leaf names what it adds to."""
+    from onnxscript.onnx_opset import opset_ai_onnx_ml3
 
     tree = table["tree"]
     first = np.searchsorted(tree, tree)
     leaf = table["left"] == np.arange(len(tree))
-    number = np.arange(len(tree)) - first
-    summed = opset_ai_onnx_ml3.TreeEnsembleRegressor(
+    number, value = np.arange(len(tree)) - first, table["value"]
+    adds = value != 0
+    adds[:, 0] |= ~adds.any(axis=1)  # each leaf has a target, be it to add nothing
+    at, target = np.nonzero(adds & leaf[:, None])
+    return opset_ai_onnx_ml3.TreeEnsembleRegressor(
         features,
-        n_targets=1,
+        n_targets=value.shape[1],
         nodes_treeids=tree.tolist(),
         nodes_nodeids=number.tolist(),
         nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
@@ -129,19 +177,18 @@ def _as_operator(features: Any, table: dict[str, NDArray[Any]]) -> Any:
         nodes_missing_value_tracks_true=table["unknown_left"].astype(int).tolist(),
         nodes_truenodeids=np.where(leaf, 0, table["left"] - first).tolist(),
         nodes_falsenodeids=np.where(leaf, 0, table["right"] - first).tolist(),
-        target_treeids=tree[leaf].tolist(),
-        target_nodeids=number[leaf].tolist(),
-        target_ids=[0] * int(leaf.sum()),
-        target_weights=table["value"][leaf].tolist(),
+        target_treeids=tree[at].tolist(),
+        target_nodeids=number[at].tolist(),
+        target_ids=target.tolist(),
+        target_weights=value[at, target].tolist(),
     )
-    return opset18.Squeeze(summed, opset18.Constant(value_ints=[1]))
 
 
 def _walk(node: dict[str, Any], tree: int, rows: list[tuple[Any, ...]]) -> int:
     """Adds a node of LightGBM's dump and all below it; gives its row."""
     at = len(rows)
     if "leaf_value" in node:
-        rows.append((tree, 0, 0.0, False, at, at, node["leaf_value"]))
+        rows.append((tree, 0, 0.0, False, at, at, node["leaf_value"], node["leaf_count"]))
         return at
     if node["decision_type"] != "<=":
         raise ValueError(f"a tree splits by {node['decision_type']}; only numeric splits are known")
@@ -150,7 +197,7 @@ def _walk(node: dict[str, Any], tree: int, rows: list[tuple[Any, ...]]) -> int:
     threshold = _below(node["threshold"])
     # Without unknown values in what it was fitted on, LightGBM takes them for 0.
     unknown_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0.0
-    rows[at] = (tree, node["split_feature"], threshold, unknown_left, left, right, 0.0)
+    rows[at] = (tree, node["split_feature"], threshold, unknown_left, left, right, 0.0, node["internal_count"])
     return at
 
 
@@ -167,9 +214,9 @@ def _below(threshold: float) -> float:
 
 
 def _rounded(value: NDArray[Any], tree: NDArray[Any]) -> NDArray[np.float32]:
-    """Leaves as multiples of a power of two, of which the largest sum of one a tree has 2^23 at most."""
+    """Leaves as multiples of a power of two, of which the largest sum of all targets of one a tree has 2^23 at most."""
     if len(value) == 0:
-        return np.empty(0, np.float32)
-    largest = np.maximum.reduceat(np.abs(value), np.flatnonzero(np.diff(tree, prepend=-1))).sum()
+        return value.astype(np.float32)
+    largest = np.maximum.reduceat(np.abs(value).sum(axis=1), np.flatnonzero(np.diff(tree, prepend=-1))).sum()
     step = 2.0 ** np.ceil(np.log2(max(largest, 1e-30) / _EXACT))
     return np.asarray(np.round(value / step) * step, np.float32)

@@ -14,10 +14,11 @@ from export.datasets.hazard import HOURS_AHEAD
 from export.datasets.hourset import TEST, TRAIN, VALIDATION, Arrays, of_head
 from export.fit import Recipe, seeded, train
 from export.networks.hazard import HazardNet, likelihood
-from export.networks.nextday import NextDayNet, apart, censored_pinball
+from export.networks.nextday import MEDIAN, NextDayNet, apart, censored_pinball
 from export.networks.rescaled import Rescaled
 from export.networks.stockheads import next_day_net
 from export.tasks.base import Tell
+from export.tasks.corrected import corrected
 
 _HOURS = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
 _DAYS = Recipe(epochs=6, batch=2048, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
@@ -103,7 +104,10 @@ def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
 
 
 def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell) -> dict[str, float]:
-    """Trains the quantiles of the next day in place; arguments, figures and course as those of `fit_hours`."""
+    """Trains the quantiles of the next day in place; arguments, figures and course as those of `fit_hours`.
+
+    Last come trees, of what the network that is kept misses on days in stock.
+    """
     rows = of_head(arrays, "days")
     features, part = torch.from_numpy(rows["features"]), rows["part"]
     teaching, both = np.flatnonzero(part == TRAIN), np.flatnonzero(part != TEST)
@@ -136,8 +140,14 @@ def fit_days(net: NextDayNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
         return _TAUGHT * apart(quantiles, told[at], worth[at]) + (1.0 - _TAUGHT) * missed(quantiles, at)
 
     last = replace(recipe, seed=seed + _DAY_TEACHERS, epochs=min(epochs, _DAY_TAUGHT_EPOCHS))
-    _refit(net.net, _Goal(lambda at: at, taught), both, last, lambda t, s: tell(f"fitting days: {t}", 0.8 + 0.2 * s))
+    _refit(net.net, _Goal(lambda at: at, taught), both, last, lambda t, s: tell(f"fitting days: {t}", 0.8 + 0.15 * s))
     net.eval()
+    tell("fitting days: trees", 0.95)
+    known = both[rows["whole"][both]]
+    median = _quantiles(net, expanded[known], level[known])[:, MEDIAN].numpy()
+    usual = np.exp(level[known].numpy())
+    of_loss = worth[known].numpy() * usual  # the loss is in units, a tree's is in levels
+    net.trees.learn(corrected(rows["features"][known], rows["sold"][known] / usual, median / usual, of_loss, seed), 1.0)
     return figures
 
 

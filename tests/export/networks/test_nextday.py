@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 import torch
@@ -20,15 +21,26 @@ def features(seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]
     return x
 
 
-def network(seed: int = 0) -> NextDayNet:
+def network(seed: int = 0, moved: float = 0.0) -> NextDayNet:
+    """By so many levels, up or down, trees move what the network says."""
     torch.manual_seed(seed)
     made = NextDayNet(WIDTH, hidden=(16, 8))
     made.learn(features())
+    if moved:
+        made.trees.learn(booster(moved), 1.0)
     return made.eval()  # type: ignore[no-any-return]
 
 
-def test_quantiles_do_not_cross_and_contributions_add_up() -> None:
-    net, x = network(), features(1)
+def booster(moved: float) -> Any:
+    """Says `moved` where the fifth feature is above 1, else the contrary."""
+    x = np.concatenate([features(seed) for seed in range(20)])
+    how = {"objective": "l2", "num_leaves": 4, "verbose": -1, "num_threads": 1, "learning_rate": 0.5}
+    return lgb.train(how, lgb.Dataset(x, np.where(x[:, 4] > 1.0, moved, -moved)), 12)
+
+
+@pytest.mark.parametrize("moved", [0.0, 1e-7, 0.1, 3.0])
+def test_quantiles_do_not_cross_and_contributions_add_up(moved: float) -> None:
+    net, x = network(moved=moved), features(1)
     x[:3] = 1e30
     with torch.no_grad():
         units, parts = (found.double().numpy() for found in net(torch.from_numpy(x)))
@@ -37,11 +49,25 @@ def test_quantiles_do_not_cross_and_contributions_add_up() -> None:
     assert np.abs(parts.sum(axis=1) + net.baseline - np.log(units[:, 1])).max() < 1e-3
 
 
-def test_nothing_known_is_nothing_told() -> None:
+def test_trees_move_every_quantile_by_as_many_levels_but_not_below_a_share_of_it() -> None:
+    x = torch.from_numpy(features(2))
+    with torch.no_grad():
+        plain, moved = network()(x), network(moved=0.1)(x)
+        level = torch.exp(network().level(x))[:, None]
+        by = network(moved=0.1).trees(x).sum(dim=1, keepdim=True)
+    np.testing.assert_allclose(moved[0], torch.maximum(plain[0] + by * level, 0.1 * plain[0]), rtol=1e-4, atol=1e-6)
+    assert float(by.abs().min()) > 0.03
+    cause = (moved[1] - plain[1]).numpy()
+    assert (np.sign(cause[:, 4]) == np.sign(by[:, 0].numpy())).mean() > 0.99
+    assert np.abs(cause[:, 4]).mean() > 10 * np.abs(np.delete(cause, 4, axis=1)).mean(axis=0).max()
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.1])
+def test_nothing_known_is_nothing_told(moved: float) -> None:
     x = features()
     x[5] = np.nan
     with torch.no_grad():
-        units, parts = (found.numpy() for found in network()(torch.from_numpy(x)))
+        units, parts = (found.numpy() for found in network(moved=moved)(torch.from_numpy(x)))
     assert np.isnan(units[5]).all()
     assert (parts[5] == 0).all()
     assert np.isfinite(np.delete(units, 5, axis=0)).all()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.convert import convert, reference
 from export.networks.reorder import ReorderNet
-from export.networks.trees import Trees
+from export.networks.trees import ToldTrees, Trees
 from export.work import Work
 from features.vectors.reorder import FEATURES
 from models.session import Session
@@ -106,7 +106,7 @@ def test_onnxruntime_gives_what_torch_gives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weight", [0.4, 1.0, 1e3])
 def test_the_order_of_a_sum_does_not_matter(weight: float) -> None:
     trees = trees_of(booster(), weight)
-    leaves = trees.value.numpy()[trees.left.numpy() == np.arange(len(trees.left))]
+    leaves = trees.value.numpy()[trees.left.numpy() == np.arange(len(trees.left)), 0]
     lot = np.random.default_rng(6)
     for _ in range(200):
         some = lot.choice(leaves, 12, replace=False)
@@ -114,6 +114,54 @@ def test_the_order_of_a_sum_does_not_matter(weight: float) -> None:
         assert len(sums) == 1
     largest = [np.abs(trees.value.numpy()[trees.tree.numpy() == t]).max() for t in range(40)]
     assert {np.add.accumulate(lot.permutation(largest))[-1] for _ in range(50)} == {np.sum(largest, dtype=np.float64)}
+
+
+def told_trees(of: Any) -> ToldTrees:
+    made = ToldTrees(WIDTH)
+    made.learn(of, 0.5)
+    return made
+
+
+def test_what_features_add_sums_to_what_the_trees_say() -> None:
+    of = booster()
+    trees = told_trees(of)
+    features = asked(trees)
+    adds = told(trees, features)
+    assert adds.shape == (len(features), WIDTH)
+    sums = adds.sum(axis=1)
+    np.testing.assert_allclose(sums, 0.5 * of.predict(features, raw_score=True, num_threads=1), rtol=0, atol=5e-5)
+    np.testing.assert_array_equal(sums, adds[:, ::-1].sum(axis=1))
+    never = of.feature_importance() == 0
+    assert never.any()
+    assert not adds[:, never].any()
+    blame = np.abs(told(trees, rows(2000, 9))).mean(axis=0)
+    assert set(np.argsort(-blame)[:3]) == {0, 1, 2}  # the booster was taught that these are the cause
+
+
+def test_onnxruntime_gives_what_features_add(tmp_path: Path) -> None:
+    trees = told_trees(booster())
+    features = asked(trees)
+    path, rows_of = tmp_path / "told.onnx", torch.export.Dim("n", min=1, max=1_000_000)
+    torch.onnx.export(
+        trees.eval(),
+        (torch.from_numpy(features[:64]),),
+        dynamo=True,
+        input_names=["features"],
+        output_names=["adds"],
+        dynamic_shapes=({0: rows_of},),
+        custom_translation_table=trees.translations(),
+        verbose=False,
+    ).save(path)
+    session = Session(path)
+    for size in (1, 16, 33, len(features)):
+        found = session.run({"features": features[-size:]}, rows=size)["adds"]
+        np.testing.assert_array_equal(found, told(trees, features[-size:]))
+
+
+def test_without_trees_features_add_nothing() -> None:
+    trees = ToldTrees(WIDTH)
+    assert told(trees, rows(5, 7)).shape == (5, WIDTH)
+    assert not told(trees, rows(5, 7)).any()
 
 
 def test_without_trees_there_is_nothing_to_add(tmp_path: Path) -> None:
