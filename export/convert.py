@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.errors import UsageError
-from export.networks.trees import Trees
+from export.networks.trees import translations
 from models.manifest import graph_of
 
 Arrays = dict[str, NDArray[Any]]
@@ -50,7 +50,7 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
             input_names=list(wanted),
             output_names=list(given),
             dynamic_shapes=dynamic,
-            custom_translation_table=_translations(network),
+            custom_translation_table=translations(network),
             verbose=False,
         )
     model = program.model_proto
@@ -61,16 +61,6 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     if path.stat().st_size > LIMIT_BYTES:
         raise UsageError(f"{path} has {path.stat().st_size:,} bytes; a released model has at most {LIMIT_BYTES:,}")
-
-
-def _translations(network: Any) -> dict[Any, Any]:
-    """How trees are written, where there are any."""
-    return {
-        operator: how
-        for module in network.modules()
-        if isinstance(module, Trees)
-        for operator, how in module.translations().items()
-    }
 
 
 def lacked(network: Any) -> frozenset[str]:

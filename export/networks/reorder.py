@@ -1,4 +1,8 @@
-"""Reorder: features added up to the log-odds of the longest horizon, less positive steps; beside it, a rank."""
+"""Reorder: features added up to the log-odds of the longest horizon, less positive steps; beside it, a rank.
+
+Where a shop's log teaches enough of it, a few boosted trees correct the sum; what each feature adds in them is told
+with what its weight adds.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from export.networks.added import Added
 from export.networks.members import Members
 from export.networks.preprocess import Standardise, softplus
 from export.networks.sequence import Sequence
-from export.networks.trees import Trees
+from export.networks.trees import ToldTrees, Trees
 from features.vectors.reorder import FEATURES
 
 #: Bought again within so many days, in the order of the output's columns.
@@ -73,6 +77,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         width = len(FEATURES)
         self.inputs = Standardise(width)
         self.chances = Added(width, len(HORIZONS_DAYS) - 1)
+        self.corrections = ToldTrees(width)
         self.places = Sequenced(Members(2 * width + _BESIDE, hidden=(64, 32), members=4, drop=0.3), drop=0.3)
         self.trees = Trees()
         self.active = Active()
@@ -84,6 +89,11 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         middle = longest - down[:, 1]
         return torch.stack([middle - down[:, 0], middle, longest], dim=1)
 
+    def terms(self, features: Any, inputs: Any) -> tuple[Any, Any]:
+        """What each feature adds to the log-odds of the longest horizon (n, 33), and the steps to the others."""
+        terms, steps = self.chances(inputs)
+        return (terms + self.corrections(features) if len(self.corrections.tree) else terms), steps
+
     @property
     def baseline(self) -> float:
         """Log-odds of the 30-day probability where every contribution is 0."""
@@ -94,7 +104,7 @@ class ReorderNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     ) -> tuple[Any, ...]:
         """The graph: see `models.manifest.TASKS`."""
         inputs, sequences = self.inputs(features), (customer, item, words, place, age_days)
-        terms, steps = self.chances(inputs)
+        terms, steps = self.terms(features, inputs)
         chance = torch.sigmoid(self.logits(terms.sum(dim=1) + self.chances.bias, steps))
         rank = self.places(inputs, *sequences).mean(dim=0) + self.trees(features)
         return chance, terms - self.centre, rank, days_until(chance), torch.sigmoid(self.active(inputs))

@@ -7,6 +7,7 @@ size of a batch, cannot matter. Unknown values go where LightGBM sends them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 #: Of a table, a column each; rows are the nodes of all trees, one tree after another, its root first. Values are of a
-#: leaf, (nodes, targets).
+#: leaf: one, or one of each target, (nodes, targets).
 COLUMNS = {
     "tree": torch.int64,
     "feature": torch.int64,
@@ -28,6 +29,7 @@ COLUMNS = {
 }
 #: A sum of float32 whose terms are multiples of its last bit is exact up to so many of them.
 _EXACT = 2.0**23
+_NUMBERS = itertools.count()
 #: LightGBM writes an infinite threshold, which parts known values from unknown ones, as this.
 _INFINITE = 1e300
 
@@ -35,7 +37,7 @@ _INFINITE = 1e300
 class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Features (n, width), raw, to the sum of a leaf a tree, (n,); 0 without trees.
 
-    `left` and `right` are rows of the table; a leaf has itself there, and values.
+    `left` and `right` are rows of the table; a leaf has itself there, and a value.
     """
 
     tree: Any
@@ -46,10 +48,11 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
     right: Any
     value: Any
 
-    def __init__(self, targets: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.number = next(_NUMBERS)
         for name, kind in COLUMNS.items():
-            self.register_buffer(name, torch.empty((0, targets) if name == "value" else 0, dtype=kind))
+            self.register_buffer(name, torch.empty(0, dtype=kind))
 
     def learn(self, booster: Any, weight: float) -> None:
         """Takes over a LightGBM booster, every leaf times a weight; none is one without trees.
@@ -68,24 +71,17 @@ class Trees(nn.Module):  # type: ignore[misc]  # torch is untyped here
             setattr(self, name, torch.from_numpy(np.ascontiguousarray(table[name])).to(kind))
 
     def _values(self, table: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """(nodes, targets); of leaves of this table, whose own is a number."""
-        return table["value"][:, None]
+        """What the leaves of a table add, of which each has a value."""
+        return table["value"]
 
     def forward(self, features: Any) -> Any:
         """See the class."""
-        return self._told(features).squeeze(1)
-
-    def _told(self, features: Any) -> Any:
-        """(n, targets)."""
         if len(self.tree) == 0:
-            return torch.zeros_like(features[:, :1]).expand(-1, self.value.shape[1])
-        return _OPERATOR(features, *(getattr(self, name) for name in COLUMNS))
+            return features.new_zeros(features.shape[0], *self.value.shape[1:])
+        return _OPERATOR(features, *(getattr(self, name) for name in COLUMNS), self.number)
 
-    def translations(self) -> dict[Any, Callable[..., Any]]:
-        """How `torch.onnx` writes them: onnxruntime has an operator for trees, whose attributes they are."""
-        return {torch.ops.tidecast.trees.default: lambda features, *_: _as_operator(features, self._arrays())}
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def table(self) -> dict[str, NDArray[Any]]:
+        """An array a column."""
         return {name: getattr(self, name).numpy() for name in COLUMNS}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
@@ -106,7 +102,8 @@ class ToldTrees(Trees):
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__(width)
+        super().__init__()
+        self.value = torch.empty(0, width)
 
     def _values(self, table: dict[str, NDArray[Any]]) -> NDArray[Any]:
         left, right, feature, rows = (table[name].astype(int) for name in ("left", "right", "feature", "count"))
@@ -124,9 +121,15 @@ class ToldTrees(Trees):
         adds[inner] = 0.0
         return adds
 
-    def forward(self, features: Any) -> Any:
-        """See the class."""
-        return self._told(features)
+
+def translations(network: Any) -> dict[Any, Callable[..., Any]]:
+    """How `torch.onnx` writes the trees of a network: as an operator that onnxruntime has, with them as attributes."""
+    tables = {each.number: each.table() for each in network.modules() if isinstance(each, Trees)}
+
+    def written(features: Any, *given: Any) -> Any:
+        return _as_operator(features, tables[given[-1]])
+
+    return {torch.ops.tidecast.trees.default: written} if tables else {}
 
 
 def _sums(
@@ -138,35 +141,36 @@ def _sums(
     left: torch.Tensor,
     right: torch.Tensor,
     value: torch.Tensor,
+    number: int,
 ) -> torch.Tensor:
-    """All rows go down all trees at once, until none moves."""
+    """All rows go down all trees at once, until none moves; `number` tells exports which trees these are."""
     at = torch.searchsorted(tree, torch.arange(int(tree[-1]) + 1)).expand(len(features), -1)
     while True:
         asked = features.gather(1, feature[at])
         goes_left = (asked <= threshold[at]) | (asked.isnan() & unknown_left[at])
         below = torch.where(goes_left, left[at], right[at])
         if torch.equal(below, at):
-            return sum((value[of] for of in at.T), torch.zeros(len(features), value.shape[1]))
+            return sum((value[of] for of in at.T), torch.zeros(len(features), *value.shape[1:]))
         at = below
 
 
 #: An operator of its own to torch, so that it is exported whole.
 _OPERATOR: Any = torch.library.custom_op("tidecast::trees", _sums, mutates_args=())
-_OPERATOR.register_fake(lambda features, *table: features.new_empty(features.shape[0], table[-1].shape[1]))
+_OPERATOR.register_fake(lambda features, *given: features.new_empty(features.shape[0], *given[-2].shape[1:]))
 
 
 def _as_operator(features: Any, table: dict[str, NDArray[Any]]) -> Any:
     """TreeEnsembleRegressor of ai.onnx.ml; nodes are numbered within their tree, a leaf names what it adds to."""
-    from onnxscript.onnx_opset import opset_ai_onnx_ml3
+    from onnxscript.onnx_opset import opset18, opset_ai_onnx_ml3
 
     tree = table["tree"]
     first = np.searchsorted(tree, tree)
     leaf = table["left"] == np.arange(len(tree))
-    number, value = np.arange(len(tree)) - first, table["value"]
+    number, value = np.arange(len(tree)) - first, table["value"].reshape(len(tree), -1)
     adds = value != 0
     adds[:, 0] |= ~adds.any(axis=1)  # each leaf has a target, be it to add nothing
     at, target = np.nonzero(adds & leaf[:, None])
-    return opset_ai_onnx_ml3.TreeEnsembleRegressor(
+    summed = opset_ai_onnx_ml3.TreeEnsembleRegressor(
         features,
         n_targets=value.shape[1],
         nodes_treeids=tree.tolist(),
@@ -182,6 +186,7 @@ def _as_operator(features: Any, table: dict[str, NDArray[Any]]) -> Any:
         target_ids=target.tolist(),
         target_weights=value[at, target].tolist(),
     )
+    return summed if table["value"].ndim > 1 else opset18.Squeeze(summed, opset18.Constant(value_ints=[1]))
 
 
 def _walk(node: dict[str, Any], tree: int, rows: list[tuple[Any, ...]]) -> int:
@@ -217,6 +222,8 @@ def _rounded(value: NDArray[Any], tree: NDArray[Any]) -> NDArray[np.float32]:
     """Leaves as multiples of a power of two, of which the largest sum of all targets of one a tree has 2^23 at most."""
     if len(value) == 0:
         return value.astype(np.float32)
-    largest = np.maximum.reduceat(np.abs(value).sum(axis=1), np.flatnonzero(np.diff(tree, prepend=-1))).sum()
+    largest = np.maximum.reduceat(
+        np.abs(value).reshape(len(value), -1).sum(axis=1), np.flatnonzero(np.diff(tree, prepend=-1))
+    ).sum()
     step = 2.0 ** np.ceil(np.log2(max(largest, 1e-30) / _EXACT))
     return np.asarray(np.round(value / step) * step, np.float32)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS
 from export.tasks.base import Arrays, Tell
+from export.tasks.corrected import corrected_odds
 from features.aggregations.base import DAY_MS
 from features.vectors.reorder import FEATURES
 
@@ -47,8 +48,9 @@ class Known:
     ) -> None:
         at = np.flatnonzero(rows)
         as_of, group = arrays["as_of_ms"][at][:, None], arrays["group"][at]
+        self.features = arrays["features"][at]
         with torch.no_grad():
-            self.inputs = inputs(torch.from_numpy(arrays["features"][at]))
+            self.inputs = inputs(torch.from_numpy(self.features))
         self.y = labels(arrays, at)
         weight = (as_of + np.array(HORIZONS_DAYS) * DAY_MS <= until_ms) * np.array(_HORIZON_WEIGHTS)
         if recent:
@@ -56,16 +58,33 @@ class Known:
         weight = weight * _stands_for(arrays, at, group)[:, None]
         self.weight = torch.from_numpy(weight.astype(np.float32))
 
+    def added(self, network: Any) -> Any:
+        """Log-odds (n, 3) by the sums alone, without what corrects them."""
+        return network.logits(*network.chances.sums(self.inputs))
+
+    def loss(self, network: Any) -> Any:
+        """Weighed mean loss of all rows by the sums alone, a scalar tensor."""
+        return mean_loss(self.added(network), self.y, self.weight)
+
     def whole(self, network: Any) -> Any:
-        """Weighed mean loss of all rows, a scalar tensor."""
-        return mean_loss(network.logits(*network.chances.sums(self.inputs)), self.y, self.weight)
+        """That with what corrects the sums."""
+        by = network.corrections(torch.from_numpy(self.features)).sum(dim=1, keepdim=True)
+        return mean_loss(self.added(network) + by, self.y, self.weight)
 
 
 def learn(network: Any, known: Known, tell: Tell) -> None:
-    """Fits the chances, in place."""
+    """Fits the sums, in place."""
     chances = network.chances
     weights = [chances.weights, chances.other.weight]
-    _best(chances, lambda: known.whole(network), weights, lambda text, share: tell(f"chances: {text}", share))
+    _best(chances, lambda: known.loss(network), weights, lambda text, share: tell(f"chances: {text}", share))
+
+
+def correct(network: Any, known: Known, seed: int) -> None:
+    """Fits trees to where the sums are wrong, in place."""
+    with torch.no_grad():
+        odds = known.added(network).numpy()
+    trees = corrected_odds(known.features, known.y.numpy(), odds, known.weight.numpy(), seed)
+    network.corrections.learn(trees, 1.0)
 
 
 def _best(module: Any, loss: Callable[[], Any], weights: list[Any], tell: Tell) -> None:

@@ -18,11 +18,11 @@ _TREES = 20
 #: A leaf holds so many rows at least; data that has not twice as many gets no trees.
 _ROWS_A_LEAF = 1000
 _HOW: dict[str, Any] = {
-    "objective": "l1",
     "boost_from_average": False,
     "learning_rate": 0.15,
     "num_leaves": 15,
     "min_data_in_leaf": _ROWS_A_LEAF,
+    "min_sum_hessian_in_leaf": 1e-3,
     "max_bin": 63,
     "feature_fraction": 0.4,
     "bagging_fraction": 0.8,
@@ -32,9 +32,13 @@ _HOW: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
 }
+#: The second derivative of a row's loss is taken to be at least this.
+_FLAT = 1e-9
+
+Rows = NDArray[Any]
 
 
-def corrected(features: NDArray[Any], actual: NDArray[Any], told: NDArray[Any], weight: NDArray[Any], seed: int) -> Any:
+def corrected(features: Rows, actual: Rows, told: Rows, weight: Rows, seed: int) -> Any:
     """A LightGBM booster whose sum, added to what was told, is nearer to the median; None where there are few rows.
 
     Args:
@@ -46,4 +50,28 @@ def corrected(features: NDArray[Any], actual: NDArray[Any], told: NDArray[Any], 
     if len(features) < 2 * _ROWS_A_LEAF:
         return None
     data = lgb.Dataset(features, actual, weight=weight, init_score=told.astype(np.float64))
-    return lgb.train(_HOW | {"seed": seed}, data, num_boost_round=_TREES)
+    return lgb.train(_HOW | {"objective": "l1", "seed": seed}, data, num_boost_round=_TREES)
+
+
+def corrected_odds(features: Rows, happened: Rows, odds: Rows, weight: Rows, seed: int) -> Any:
+    """A LightGBM booster whose sum, added to all log-odds of a row, mends them; None where there are few rows.
+
+    Args:
+        features: (n, width), raw.
+        happened, odds: 1 or 0, and its log-odds as the network said them, (n, k).
+        weight: of each of them (n, k); rows without any weight are left out.
+        seed: of the features and rows that each tree sees.
+    """
+    counts = weight.sum(axis=1) > 0
+    features, happened, odds, weight = (each[counts] for each in (features, happened, odds, weight))
+    if len(features) < 2 * _ROWS_A_LEAF:
+        return None
+    odds = odds.astype(np.float64)
+
+    def slopes(by: Rows, _: lgb.Dataset) -> tuple[Rows, Rows]:
+        chance = 1.0 / (1.0 + np.exp(-(odds + by[:, None])))
+        first = ((chance - happened) * weight).sum(axis=1)
+        return first, np.maximum((chance * (1.0 - chance) * weight).sum(axis=1), _FLAT)
+
+    data = lgb.Dataset(features, np.zeros(len(features)))
+    return lgb.train(_HOW | {"objective": slopes, "seed": seed}, data, num_boost_round=_TREES)

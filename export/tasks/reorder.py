@@ -46,7 +46,7 @@ class Reorder(Task):
         fits = Fits(self.network, arrays, sequences_of(arrays), seed, tell)
         figures = validated(fits, split, epochs)
         final = fits.fresh(split.test_from_ms)
-        fits.chances(final, split.test_from_ms)
+        fits.chances(final, split.test_from_ms, corrected=figures["trees_help"] > 0)
         fits.ranks(final, split.test_from_ms, epochs)
         fits.active(final, split.test_from_ms)
         fits.centre(final, split.fit_until_ms)

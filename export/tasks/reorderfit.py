@@ -16,7 +16,7 @@ from export.fit import Recipe, seeded, train
 from export.split import Split
 from export.tasks.base import Arrays, Tell
 from export.tasks.boosted import WEIGHT, boosted
-from export.tasks.chances import Known, Orders, learn
+from export.tasks.chances import Known, Orders, correct, learn
 from export.tasks.lists import Lists, lists_of
 
 #: Moments and lists of one fit, by lot: training is to take minutes on a CPU.
@@ -48,11 +48,14 @@ class Fits:
         network.inputs.learn(self.arrays["features"][self.arrays["as_of_ms"] < until_ms])
         return network
 
-    def chances(self, network: Any, until_ms: int) -> None:
-        """Fits the chances to what was known at a time."""
+    def chances(self, network: Any, until_ms: int, corrected: bool) -> None:
+        """Fits the chances to what was known at a time: sums, and trees that correct them where these are wanted."""
         rows = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
         known = Known(self.arrays, rows, until_ms, network.inputs)
-        learn(network, known, lambda text, share: self.tell(text, share / 2))
+        learn(network, known, lambda text, share: self.tell(text, 0.4 * share))
+        if corrected:
+            self.tell("chances: trees", 0.4)
+            correct(network, known, self.seed)
 
     def ranks(self, network: Any, until_ms: int, epochs: int) -> None:
         """Trains what ranks on the orders before a time: trees, and networks that know nothing of them.
@@ -83,8 +86,9 @@ class Fits:
         """Contributions are to be 0 on average over the rows of the fit."""
         fitted = self._drawn(self._before(until_ms) & self.after, _MOST_MOMENTS)
         with torch.no_grad():
-            inputs = network.inputs(torch.from_numpy(self.arrays["features"][fitted]))
-            network.centre.copy_(network.chances(inputs)[0].sum(dim=0) / max(len(inputs), 1))
+            features = torch.from_numpy(self.arrays["features"][fitted])
+            terms, _ = network.terms(features, network.inputs(features))
+            network.centre.copy_(terms.sum(dim=0) / max(len(terms), 1))
 
     @property
     def after(self) -> NDArray[np.bool_]:
@@ -109,19 +113,22 @@ def validated(fits: Fits, split: Split, epochs: int) -> dict[str, float]:
     """Figures of a network that knew what was before validation.
 
     Chances are measured on the validation period, which their labels fill with the gap after it; what ranks has labels
-    of the moment, and is measured on that gap.
+    of the moment, and is measured on that gap. `trees_help` is 1 where the chances are likelier with trees that correct
+    them than without: with few days they are not, with many households they are (docs/research/reorder.md).
     """
     network = fits.fresh(split.validation_from_ms)
     arrays, as_of = fits.arrays, fits.arrays["as_of_ms"]
     shown = Known(arrays, split.validation(as_of) & fits.after, split.test_from_ms, network.inputs, recent=False)
-    fits.chances(network, split.validation_from_ms)
+    fits.chances(network, split.validation_from_ms, corrected=True)
     gap = (as_of >= split.fit_until_ms) & (as_of < split.test_from_ms) & ~fits.after & arrays["wide"]
     ranked = lists_of(arrays, gap, network.inputs, fits.sequences)
     fits.ranks(network, split.fit_until_ms, epochs)
     with torch.no_grad():
+        plain, corrected = float(shown.loss(network)), float(shown.whole(network))
         return {
             "epochs_rank": epochs,
-            "validation_loss": float(shown.whole(network)),
+            "trees_help": float(corrected < plain),
+            "validation_loss": min(corrected, plain),
             "validation_ndcg": _ndcg(network, arrays, ranked),
         }
 

@@ -109,7 +109,7 @@ def test_the_best_answer_is_found_and_the_mean_probability_is_the_rate() -> None
     network = ReorderNet()
     known = Known(arrays, np.ones(4000, bool), 60 * DAY_MS, lambda x: torch.cat([x, torch.zeros_like(x)], 1))
     learn(network, known, lambda text, share: None)
-    chance = torch.sigmoid(network.logits(*network.chances.sums(known.inputs))).detach().numpy()
+    chance = torch.sigmoid(known.added(network)).detach().numpy()
     for column, days in enumerate((7, 14, 30)):
         assert chance[:, column].mean() == pytest.approx((arrays["next_days"] <= days).mean(), abs=2e-3)
     assert network.chances.weights[3].item() == pytest.approx(0.8, abs=0.1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from export.networks.reorder import ACTIVE_DAYS, HORIZONS_DAYS, ReorderNet, days_until
-from export.tasks.chances import Known, learn
+from export.tasks.chances import Known, correct, learn
 from features.vectors.reorder import FEATURES
 
 ROWS, CUSTOMERS, PRODUCTS, LENGTH = 64, 8, 20, 16
@@ -84,9 +84,11 @@ def test_a_planted_cause_is_the_reason() -> None:
     }
     known = Known(arrays, np.ones(4000, np.bool_), 60 * 86_400_000, net.inputs)
     learn(net, known, lambda text, share: None)
+    correct(net, known, 1)
     with torch.no_grad():
-        net.centre.copy_(net.chances(known.inputs)[0].mean(dim=0))
+        net.centre.copy_(net.terms(rows, known.inputs)[0].mean(dim=0))
         chance, contributions, *_ = net(rows, *given.values())
+    assert len(net.corrections.tree)
     assert int(contributions.abs().mean(dim=0).argmax()) == CAUSE
     score = torch.logit(chance[:, 2].double())
     assert float((contributions.double().sum(dim=1) + net.baseline - score).abs().max()) < 1e-3

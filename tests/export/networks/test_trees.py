@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.convert import convert, reference
 from export.networks.reorder import ReorderNet
-from export.networks.trees import ToldTrees, Trees
+from export.networks.trees import ToldTrees, Trees, translations
 from export.work import Work
 from features.vectors.reorder import FEATURES
 from models.session import Session
@@ -106,7 +106,7 @@ def test_onnxruntime_gives_what_torch_gives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weight", [0.4, 1.0, 1e3])
 def test_the_order_of_a_sum_does_not_matter(weight: float) -> None:
     trees = trees_of(booster(), weight)
-    leaves = trees.value.numpy()[trees.left.numpy() == np.arange(len(trees.left)), 0]
+    leaves = trees.value.numpy()[trees.left.numpy() == np.arange(len(trees.left))]
     lot = np.random.default_rng(6)
     for _ in range(200):
         some = lot.choice(leaves, 12, replace=False)
@@ -149,13 +149,27 @@ def test_onnxruntime_gives_what_features_add(tmp_path: Path) -> None:
         input_names=["features"],
         output_names=["adds"],
         dynamic_shapes=({0: rows_of},),
-        custom_translation_table=trees.translations(),
+        custom_translation_table=translations(trees),
         verbose=False,
     ).save(path)
     session = Session(path)
     for size in (1, 16, 33, len(features)):
         found = session.run({"features": features[-size:]}, rows=size)["adds"]
         np.testing.assert_array_equal(found, told(trees, features[-size:]))
+
+
+def test_each_trees_of_a_network_are_written_as_they_are(tmp_path: Path) -> None:
+    """The rank's, and those that correct the chances, whose contributions still add up."""
+    net = network(booster())
+    net.corrections.learn(booster(20, unknown=0.0), 0.3)
+    session = written(net, tmp_path)
+    given, shared = inputs(rows(512, 10)), frozenset({"words", "place", "age_days"})
+    found, expected = session.run(given, rows=512, shared=shared), reference(net, "reorder", given)
+    for name in ("rank", "probability", "contributions"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    odds = np.log(found["probability"][:, 2]) - np.log1p(-found["probability"][:, 2].astype(np.float64))
+    np.testing.assert_allclose(found["contributions"].sum(axis=1) + net.baseline, odds, rtol=0, atol=1e-3)
+    assert np.abs(found["contributions"]).max() > 0.1
 
 
 def test_without_trees_features_add_nothing() -> None:
