@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,6 +99,17 @@ class Work:
         torch.save(network.state_dict(), self.directory / "checkpoint.pt")
 
     def network(self, fresh: Any) -> Any:
-        """Reads the weights into a fresh network, ready to run."""
-        fresh.load_state_dict(torch.load(self.path("checkpoint.pt", "train"), weights_only=True))
+        """Reads the weights into a fresh network, ready to run.
+
+        Raises:
+            UsageError: they are of a network that is made otherwise, or of none.
+        """
+        path = self.path("checkpoint.pt", "train")
+        try:
+            fresh.load_state_dict(torch.load(path, weights_only=True))
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise UsageError(
+                f"{path} does not fit this version's {self.model}: it was trained by another version, or is broken; "
+                f"run `tidecast-export train {self.model}` again"
+            ) from error
         return fresh.eval()
