@@ -14,25 +14,17 @@ import lightgbm as lgb
 import numpy as np
 
 from export.tasks.base import Arrays
+from export.tasks.corrected import SMALL
 from export.tasks.lists import Lists
 
 #: What a tree's score counts beside the networks' mean, which is on the same scale: both losses are of differences.
 WEIGHT = 0.4
 _TREES = 40
-_HOW: dict[str, Any] = {
+_HOW = SMALL | {
     "objective": "lambdarank",
     "lambdarank_truncation_level": 30,
     "learning_rate": 0.12,
     "num_leaves": 31,
-    "min_data_in_leaf": 1000,
-    "max_bin": 63,
-    "feature_fraction": 0.4,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "num_threads": 1,
-    "verbose": -1,
-    "deterministic": True,
-    "force_row_wise": True,
 }
 
 

@@ -14,15 +14,9 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-_TREES = 20
-#: A leaf holds so many rows at least; data that has not twice as many gets no trees.
-_ROWS_A_LEAF = 1000
-_HOW: dict[str, Any] = {
-    "boost_from_average": False,
-    "learning_rate": 0.15,
-    "num_leaves": 15,
-    "min_data_in_leaf": _ROWS_A_LEAF,
-    "min_sum_hessian_in_leaf": 1e-3,
+#: Of small trees, which come out the same every time: each sees a part of the rows and columns.
+SMALL: dict[str, Any] = {
+    "min_data_in_leaf": 1000,
     "max_bin": 63,
     "feature_fraction": 0.4,
     "bagging_fraction": 0.8,
@@ -32,6 +26,15 @@ _HOW: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
 }
+_TREES = 20
+_HOW = SMALL | {
+    "boost_from_average": False,
+    "learning_rate": 0.15,
+    "num_leaves": 15,
+    "min_sum_hessian_in_leaf": 1e-3,
+}
+#: Data that has not so many rows, two leaves of the least size, gets no trees.
+_LEAST_ROWS = 2 * SMALL["min_data_in_leaf"]
 #: The second derivative of a row's loss is taken to be at least this.
 _FLAT = 1e-9
 
@@ -47,7 +50,7 @@ def corrected(features: Rows, actual: Rows, told: Rows, weight: Rows, seed: int)
         weight: of each row (n,).
         seed: of the features and rows that each tree sees.
     """
-    if len(features) < 2 * _ROWS_A_LEAF:
+    if len(features) < _LEAST_ROWS:
         return None
     data = lgb.Dataset(features, actual, weight=weight, init_score=told.astype(np.float64))
     return lgb.train(_HOW | {"objective": "l1", "seed": seed}, data, num_boost_round=_TREES)
@@ -64,7 +67,7 @@ def corrected_odds(features: Rows, happened: Rows, odds: Rows, weight: Rows, see
     """
     counts = weight.sum(axis=1) > 0
     features, happened, odds, weight = (each[counts] for each in (features, happened, odds, weight))
-    if len(features) < 2 * _ROWS_A_LEAF:
+    if len(features) < _LEAST_ROWS:
         return None
     odds = odds.astype(np.float64)
 
