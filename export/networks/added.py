@@ -15,7 +15,7 @@ class Added(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """A logistic regression: `bias + sum(terms)`; a feature's term is its value, and its NaN indicator, times weights.
 
     What is learnt from few of a shop's days must hold on others, when more is ordered than ever: a sum goes on beyond
-    what was seen, and networks and trees of the same features were worse at it (docs/research/reorder.md).
+    what was seen, and networks and trees in its place were worse at it (docs/research/reorder.md).
 
     Args:
         width: features; inputs are (n, 2 · width): values, then NaN indicators.
