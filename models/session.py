@@ -27,10 +27,10 @@ _BROKEN = (
 #: not depend on how many others there are. (On its place among them it may, in the last bit: sums over a row begin at
 #: an aligned address.)
 _STEP = 16
-#: Larger batches are run in parts: their intermediate results would not fit the processor's caches. Parts of 256 cost a
-#: quarter more in a worker's call: each of hundreds of nodes costs something, however few rows there are. What all rows
-#: share is worked through anew for each part, so parts have so many times its rows at least.
-MOST_ROWS = 1024
+#: Larger batches are run in parts, so that memory is bounded. Each of hundreds of nodes costs something, however few
+#: rows there are: parts of 1,024 take up to a tenth longer (`benchmarks/graphs.py --parts`). What all rows share is
+#: worked through anew for each part, so parts have so many times its rows at least.
+MOST_ROWS = 4096
 _TIMES = 4
 
 

@@ -15,9 +15,12 @@ from export.history import Level, Log, customer_levels
 from features.ids import hash64
 from features.rows import FIXED_POINT, OrderKind
 from features.text import WORDS, word_ids
-from features.vectors.next_best_offer import offer_rows
+from features.vectors.next_best_offer import FEATURES, offer_rows
 
 Arrays = dict[str, NDArray[Any]]
+
+#: The column of a customer's orders.
+ORDERS = list(FEATURES).index("customer_orders")
 
 
 def build(log: Log, from_ms: int) -> Arrays:

@@ -61,7 +61,12 @@ def ones(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def beside(
-    of: Mapping[str, Figures], owner: NDArray[np.int64], drawn: Resamples, told: str, less: str | None = None
+    of: Mapping[str, Figures],
+    owner: NDArray[np.int64],
+    drawn: Resamples,
+    told: str,
+    less: str | None = None,
+    only: str | None = None,
 ) -> list[Metric]:
     """The figures of the first, with their intervals, beside those of the others on the same rows.
 
@@ -71,6 +76,10 @@ def beside(
         drawn: of them; without draws there are no intervals.
         told: the metric's name, with `{}` for the figure's.
         less: a baseline; the difference to it, with its paired interval, is told of each figure as well.
+        only: the one figure that is wanted; all where None.
+
+    Returns:
+        Those that the rows define: where nothing was bought, there is no AUC.
     """
     model, *others = of
     values = {who: figures(ones(owner)) for who, figures in of.items()}
@@ -78,10 +87,12 @@ def beside(
     apart = drawn.of(of[less], owner) if less is not None and less in of else {}
     found = []
     for figure, value in values[model].items():
-        beaten = {who: values[who][figure] for who in others}
+        if only not in (None, figure) or not np.isfinite(value):
+            continue
+        beaten = {who: values[who][figure] for who in others if np.isfinite(values[who][figure])}
         mine = spread.get(figure, np.empty(0))
         found.append(Metric(name=told.format(figure), value=value, baselines=beaten, ci95=interval(mine)))
-        if less is not None and less in of:
+        if less is not None and less in beaten:
             gap = interval(mine - apart[figure]) if figure in apart else None
             found.append(Metric(name=f"{told.format(figure)}, less {less}", value=value - beaten[less], ci95=gap))
     return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.datasets.hazard import HazardRows
-from export.evaluations.bootstrap import beside, resamples
+from export.evaluations.bootstrap import Figures, beside, resamples
 from export.evaluations.weighted import probabilities
 from models.manifest import Metric
 
@@ -39,8 +39,9 @@ def hazard_metrics(
     seed: int = 7,
     where: str = "",
     less: str | None = None,
+    figures: Callable[[NDArray[Any], NDArray[Any]], Figures] = probabilities,
 ) -> list[Metric]:
-    """AUC, AP, log loss and ECE of each question.
+    """AUC, AP, log loss and ECE of each question, if no other figures are wanted.
 
     Args:
         rows: what was asked of, and what happened.
@@ -49,16 +50,17 @@ def hazard_metrics(
         seed: of the resamples.
         where: said behind each metric's name.
         less: a baseline; the paired difference to it is told as well.
+        figures: of labels and probabilities.
 
     Returns:
-        Twelve metrics. The hour after next is measured where the shop is still open then.
+        Those of each of three questions. The hour after next is measured where the shop is still open then.
     """
     item = np.unique(rows.item, return_inverse=True)[1].astype(np.int64)
     drawn = resamples(int(item.max()) + 1, draws, seed)
     found = []
     for question, (name, label) in enumerate(zip(QUESTIONS, (rows.next, rows.after_next, rows.within), strict=True)):
         at = np.flatnonzero(rows.open[:, 1]) if question == 1 else np.arange(len(rows))
-        of = {who: probabilities(label[at], p[at, question]) for who, p in scores.items()}
+        of = {who: figures(label[at], p[at, question]) for who, p in scores.items()}
         found += beside(of, item[at], drawn, f"{{}} of {name}{where}", less)
     return found
 

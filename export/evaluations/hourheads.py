@@ -20,6 +20,7 @@ from export.datasets.shelfrows import shelf_features
 from export.evaluations.hazard import QUESTIONS, hazard_metrics, of_hazards, product_hour_rate
 from export.evaluations.nextday import DayRows, day_rows, next_day_metrics
 from export.evaluations.trees import ALL, MOST_ROWS, OWN, hazard_trees, quantile_trees, some
+from export.evaluations.weighted import calibration
 from features.rows import region_of
 from models.manifest import Metric
 
@@ -156,8 +157,8 @@ class Bench:
         found = []
         for name, of in inside.items():
             if of.any():
-                told = hazard_metrics(rows.take(of), {"model": p[of]}, 0, where=f"{where}{name}")
-                found += [metric for metric in told if metric.name.startswith("ECE")]
+                part, score, where_ = rows.take(of), {"model": p[of]}, f"{where}{name}"
+                found += hazard_metrics(part, score, self.plan.draws, where=where_, figures=calibration)
         return found
 
     def next_day(self, model: Quantiles) -> list[Metric]:

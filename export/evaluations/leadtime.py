@@ -12,11 +12,13 @@ from scipy import stats  # type: ignore[import-untyped]  # ships no types
 
 from export.datasets.stockout import Arrays
 from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
-from export.evaluations.weighted import probabilities
+from export.evaluations.weighted import calibration, mean, probabilities
 from features.vectors.stockout import FEATURES
 from models.manifest import Metric
 
-_UNITS, _SPREAD = (list(FEATURES).index(name) for name in ("units_28d", "units_std_28d"))
+_UNITS, _SPREAD, _DAYS = (list(FEATURES).index(name) for name in ("units_28d", "units_std_28d", "days_with_demand_28d"))
+#: Days with demand, from and to.
+_ASKED = {"at most 3": (0, 3), "4 to 10": (4, 10), "over 10": (11, 28)}
 _LEVELS = (0.1, 0.5, 0.9)
 NEGATIVE_BINOMIAL = "negative binomial, 28 days"
 
@@ -65,6 +67,9 @@ def leadtime_metrics(rows: Arrays, model: Told, draws: int = 200, seed: int = 7)
         "{} of demand over the lead time",
         NEGATIVE_BINOMIAL,
     )
+    for name, inside in _by_demand(rows).items():
+        part = {"model": _coverage(demand[inside], model.quantiles[inside])}
+        found += beside(part, owner[inside], drawn, f"{{}} of demand over the lead time, {name}")
     known = np.flatnonzero(np.isfinite(rows["position"]))
     if len(known):
         some = {name: array[known] for name, array in rows.items()}
@@ -79,9 +84,19 @@ def _positions(rows: Arrays, told: Mapping[str, Told], owner: NDArray[np.int64],
     for name, label in labels.items():
         figures = {who: probabilities(label, of.risk) for who, of in told.items()}
         found += beside(figures, owner, drawn, f"{{}} of {name}", NEGATIVE_BINOMIAL)
+        for segment, at in _by_demand(rows).items():
+            part = {"model": calibration(label[at], told["model"].risk[at])}
+            found += beside(part, owner[at], drawn, f"{{}} of {name}, {segment}")
     lost = np.maximum(demand - position, 0.0)
     losses = {who: _lost(lost, of.lost.astype(np.float64)) for who, of in told.items()}
     return found + beside(losses, owner, drawn, "{}")
+
+
+def _by_demand(rows: Arrays) -> dict[str, NDArray[np.bool_]]:
+    """Segments of rows that have any: by how many of the last 28 days an item was asked for."""
+    days = rows["features"][:, _DAYS]
+    found = {f"asked for on {name} of 28 days": (days >= low) & (days <= high) for name, (low, high) in _ASKED.items()}
+    return {name: inside for name, inside in found.items() if inside.any()}
 
 
 def negative_binomial(rows: Arrays) -> Told:
@@ -113,6 +128,10 @@ def _quantiles(demand: NDArray[np.float64], quantiles: NDArray[Any]) -> Figures:
         return found | {f"coverage {level}": float(weight @ below[level] / total) for level in _LEVELS}
 
     return figures
+
+
+def _coverage(demand: NDArray[np.float64], quantiles: NDArray[Any]) -> Figures:
+    return mean("coverage 0.9", demand <= quantiles[:, _LEVELS.index(0.9)])
 
 
 def _lost(happened: NDArray[np.float64], expected: NDArray[np.float64]) -> Figures:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export import metrics as m
 from export.datasets import next_best_offer as dataset
 from export.errors import UsageError
 from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
-from export.evaluations.weighted import means, rankings
+from export.evaluations.segments import by_customers, heaviest
+from export.evaluations.weighted import calibration, means, rankings
 from export.history import read_log
 from export.split import date_of, split_of
 from export.tasks.candidates import Candidates, candidates_of
@@ -53,7 +53,7 @@ def measure(model_dir: Path, events: Path, from_ms: int | None, draws: int, seed
     tell("scoring", 0.3)
     score, chance = shown(Session(model_dir / "model.onnx"), arrays, candidates)
     drawn = resamples(int(arrays["customer"].max()) + 1, draws, seed)
-    return figures(candidates, score, chance, arrays["customer"][at], drawn)
+    return figures(candidates, score, chance, arrays["customer"][at], arrays["features"][at, dataset.ORDERS], drawn)
 
 
 def _orders(arrays: Arrays, seed: int) -> NDArray[np.int64]:
@@ -105,9 +105,18 @@ def figures(
     score: NDArray[np.float64],
     chance: NDArray[np.float64],
     customer: NDArray[np.int64],
+    orders: NDArray[Any],
     drawn: Resamples,
 ) -> list[Metric]:
-    """Metrics of the orders that hold a popular product, and the calibration of all that is shown."""
+    """Metrics of the orders that hold a popular product, and the calibration of all that is shown.
+
+    Args:
+        candidates: of each order.
+        score, chance: from `shown`.
+        customer: of each order, int64 of (n,).
+        orders: that the customer had before, (n,).
+        drawn: of customers.
+    """
     popular = slice(0, candidates.popular)
     label = candidates.label[:, popular]
     sold = candidates.popularity[:, popular].astype(np.float64)
@@ -119,7 +128,15 @@ def figures(
         rows = np.repeat(np.arange(len(some)), label.shape[1])
         _, gains = rankings(rows, label[some].ravel(), np.asarray(one)[some].ravel(), wanted[some], SHOWN)
         of[name] = means(gains, SHOWN)
-    seen = np.isfinite(chance)
-    calibration = m.calibration_error(label[seen], chance[seen])
     found = beside(of, customer[some], drawn, "{}, next product of 200 popular ones")
-    return [*found, Metric(name="ECE, next product, of the five that are shown", value=calibration)]
+    seen, what = np.isfinite(chance), "{}, next product, of the five that are shown"
+    label, chance, customer, orders = label[seen], chance[seen], _each(customer, seen), _each(orders, seen)
+    found += beside({"": calibration(label, chance)}, customer, drawn, what)
+    for name, at in by_customers(orders, customer, heaviest(customer)).items():
+        found += beside({"": calibration(label[at], chance[at])}, customer[at], drawn, f"{what}, {name}")
+    return found
+
+
+def _each(of_rows: NDArray[Any], cells: NDArray[np.bool_]) -> NDArray[Any]:
+    """What is told of rows, of each of some cells of them."""
+    return np.broadcast_to(of_rows[:, None], cells.shape)[cells]

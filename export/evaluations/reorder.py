@@ -23,8 +23,9 @@ from export.datasets.popularity import Popularity
 from export.datasets.sequences import Sequences, sequences_of
 from export.errors import UsageError
 from export.evaluations import baselines
-from export.evaluations.bootstrap import Figures, Resamples, interval, ones, resamples
+from export.evaluations.bootstrap import Figures, Resamples, beside, ones, resamples
 from export.evaluations.protocols import EARLIER, Protocol, last_baskets, next_baskets
+from export.evaluations.segments import by_customers, heaviest
 from export.evaluations.tifuknn import tifuknn, tuned
 from export.evaluations.weighted import means, probabilities, rankings
 from export.history import Log, read_log
@@ -40,8 +41,6 @@ PLACES = 10
 HORIZON_DAYS = 30
 #: What baselines are fitted on: the latest baskets of each customer, baskets in all, products a basket.
 _LATEST, _FITTED, _PRODUCTS = 15, 8000, 150
-_SEGMENTS = {"3 to 5 orders before": (3, 5), "6 to 20 orders before": (6, 20), "over 20 orders before": (21, 10**9)}
-_HEAVY = 3
 #: Rows that are scored at once, and the inputs that are not a row each.
 _PART = 1024
 _SHARED = frozenset({"words", "place", "age_days"})
@@ -172,7 +171,7 @@ class _Bench:
         live = popular.join(rows_before(self.log, self.baskets, asked, views_of("customer")))
         figures = {name: means(gain, PLACES) for name, gain in gains.items()}
         owner = self.baskets.customer[wanted]
-        heavy = _heaviest(self.baskets.customer[test["basket"]])
+        heavy = heaviest(self.baskets.customer[test["basket"]])
         found = self._metrics(what, figures, owner, ones(wanted))
         for name, inside in self._segments(wanted, heavy).items():
             found += self._metrics(f"{what}, {name}", figures, owner, inside, only=f"NDCG@{PLACES}")
@@ -203,7 +202,7 @@ class _Bench:
         figures = {name: probabilities(test["label"], score) for name, score in scores.items()}
         owner = self.baskets.customer[test["basket"]]
         found = self._metrics(what, figures, owner, ones(owner))
-        for name, inside in self._segments(test["basket"], _heaviest(owner)).items():
+        for name, inside in self._segments(test["basket"], heaviest(owner)).items():
             found += self._metrics(f"{what}, {name}", figures, owner, inside)
         fed = {"": probabilities(live["label"], self.model(live)[1])}
         owner = self.baskets.customer[live["basket"]]
@@ -215,18 +214,8 @@ class _Bench:
         """Metrics of the rows that weigh `inside`, with intervals, and the paired differences to LightGBM."""
         if not inside.any():
             return []
-        values = {name: of(inside) for name, of in figures.items()}
-        drawn = {n: self.resamples.of(_within(of, inside), owner) for n, of in figures.items() if n in ("", "LightGBM")}
-        found = []
-        for key in [key for key in values[""] if only in (None, key)]:
-            others = {name: of[key] for name, of in values.items() if name}
-            mine = drawn[""].get(key, np.empty(0))
-            found.append(Metric(name=f"{key}, {what}", value=values[""][key], baselines=others, ci95=interval(mine)))
-            if "LightGBM" in others:
-                gap = values[""][key] - others["LightGBM"]
-                apart = interval(mine - drawn["LightGBM"][key]) if len(mine) else None
-                found.append(Metric(name=f"{key}, {what}, less LightGBM", value=gap, ci95=apart))
-        return found
+        of = {name: _within(each, inside) for name, each in figures.items()}
+        return beside(of, owner, self.resamples, f"{{}}, {what}", "LightGBM", only)
 
     def _gains(self, rows: Arrays, score: NDArray[Any]) -> NDArray[np.float64]:
         """Of every asked basket, in order; nothing where no row proposes anything."""
@@ -237,10 +226,7 @@ class _Bench:
         return out
 
     def _segments(self, basket: NDArray[np.int64], heavy: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-        earlier = self.baskets.earlier[basket]
-        light = ~np.isin(self.baskets.customer[basket], heavy)
-        found = {name: (earlier >= low) & (earlier <= high) for name, (low, high) in _SEGMENTS.items()}
-        found[f"without the {_HEAVY} customers with most rows"] = light
+        found = by_customers(self.baskets.earlier[basket], self.baskets.customer[basket], heavy)
         return {name: inside.astype(np.float64) for name, inside in found.items()}
 
     def _latest(self, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -270,7 +256,3 @@ def _thinned(basket: NDArray[np.int64], keep: NDArray[np.bool_], seed: int) -> N
     few = np.zeros(len(basket), np.bool_)
     few[order[place < _PRODUCTS]] = True
     return few & keep
-
-
-def _heaviest(owner: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.argsort(-np.bincount(owner), kind="stable")[:_HEAVY]

@@ -12,6 +12,25 @@ from export.evaluations.bootstrap import Figures
 Floats = NDArray[np.float64]
 
 
+def calibration(label: NDArray[Any], probability: NDArray[Any], bins: int = 15) -> Figures:
+    """ECE of 0/1 labels, over bins of equal width.
+
+    Source: C. Guo et al., "On calibration of modern neural networks" (ICML 2017).
+
+    >>> calibration(np.array([0, 1, 1]), np.array([0.2, 0.6, 0.1]))(np.ones(3))
+    {'ECE': 0.5}
+    """
+    p = probability.astype(np.float64)
+    place, over = np.minimum((p * bins).astype(np.int64), bins - 1), p - label.astype(np.float64)
+
+    def figures(weight: Floats) -> dict[str, float]:
+        gap = np.bincount(place, weights=weight * over, minlength=bins)
+        with np.errstate(invalid="ignore"):
+            return {"ECE": float(np.abs(gap).sum() / weight.sum())}
+
+    return figures
+
+
 def probabilities(label: NDArray[Any], probability: NDArray[Any], bins: int = 15) -> Figures:
     """AUC, AP, log loss and ECE of 0/1 labels.
 
@@ -25,14 +44,13 @@ def probabilities(label: NDArray[Any], probability: NDArray[Any], bins: int = 15
     starts = np.flatnonzero(np.r_[True, sorted_[1:] != sorted_[:-1]])
     inside = np.clip(p, 1e-7, 1 - 1e-7)
     loss = np.where(y > 0, -np.log(inside), -np.log1p(-inside))
-    place = np.minimum((p * bins).astype(np.int64), bins - 1)
+    calibrated = calibration(label, probability, bins)
 
     def figures(weight: Floats) -> dict[str, float]:
         w = weight[order]
         positive = np.add.reduceat(w * sorted_y, starts)
         negative = np.add.reduceat(w * (1 - sorted_y), starts)
         found, wrong, total = positive.cumsum(), negative.cumsum(), float(weight.sum())
-        gap = np.bincount(place, weights=weight * (p - y), minlength=bins)
         with np.errstate(invalid="ignore", divide="ignore"):
             right = (positive * (wrong[-1] - wrong + negative / 2)).sum() / (found[-1] * wrong[-1])
             precision = np.where(positive > 0, positive * found / (found + wrong), 0.0).sum() / found[-1]
@@ -40,8 +58,7 @@ def probabilities(label: NDArray[Any], probability: NDArray[Any], bins: int = 15
                 "AUC": float(right),
                 "AP": float(precision),
                 "log loss": float((weight * loss).sum() / total),
-                "ECE": float(np.abs(gap).sum() / total),
-            }
+            } | calibrated(weight)
 
     return figures
 
@@ -82,5 +99,15 @@ def means(gains: Floats, k: int) -> Figures:
     def figures(weight: Floats) -> dict[str, float]:
         with np.errstate(invalid="ignore"):
             return dict(zip(names, (weight @ gains / weight.sum()).tolist(), strict=True))
+
+    return figures
+
+
+def mean(name: str, values: NDArray[Any]) -> Figures:
+    """The mean of values, by that name."""
+
+    def figures(weight: Floats) -> dict[str, float]:
+        with np.errstate(invalid="ignore"):
+            return {name: float(weight @ values / weight.sum())}
 
     return figures

@@ -68,22 +68,22 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Features with those in units divided by the level."""
         if self.level is None:
             return features
-        level = features[:, self.level.column : self.level.column + 1]
+        level = features[:, self.level.column]
         level = torch.where(torch.isnan(level), 0.0, level).clamp(0.0, _MOST)
         by = 1.0 / (level + self.level.little)
-        return features * torch.addmm(1.0 - self.in_units, by, self.in_units[None])
+        return features * torch.addmm(1.0 - self.in_units, by[:, None], self.in_units[None])
 
     def forward(self, features: Any) -> Any:
         """What the layers see."""
         return self.told(features)[0]
 
     def told(self, features: Any) -> tuple[Any, Any]:
-        """What the layers see, and 1 where anything is known of a row, else 0, (n, 1)."""
+        """What the layers see, and 1 where anything is known of a row, else 0, (n,)."""
         values, unknown = self.inputs.parts(self._measured(features))
         flags = unknown @ self.flagged if self.flagged.shape[1] < self.width else unknown
         kinds = [features[:, at : at + 1] == torch.arange(many) for at, many in enumerate(self.kinds)]
         told = torch.cat([values, flags, *(each.to(features.dtype) for each in kinds)], dim=1)
-        return told, 1.0 - unknown.amin(dim=1, keepdim=True)
+        return told, 1.0 - unknown.amin(dim=1)
 
     def of_features(self, slope: Any, told: Any, at: int, more: Any) -> Any:
         """What each feature contributes.
@@ -92,17 +92,17 @@ class Expanded(nn.Module):  # type: ignore[misc]  # torch is untyped here
             slope: of each that the layers see, (n, size).
             told: what they see, (n, size).
             at: a feature that contributes more than it is seen to.
-            more: by how much, (n, 1).
+            more: by how much, (n,).
 
         Returns:
             (n, width); sums to `(slope * told).sum(1) + more`.
         """
         parts = slope * told
-        others = torch.cat([parts[:, self.width :], more], dim=1)
+        others = torch.cat([parts[:, self.width :], more[:, None]], dim=1)
         to = nn.functional.one_hot(torch.tensor([at]), self.width).to(self.back.dtype)
         return torch.addmm(parts[:, : self.width], others, torch.cat([self.back, to]))
 
 
 def unless(known: Any) -> Any:
-    """What makes NaN of outputs that it is added to where nothing is known of a row, (n, 1)."""
-    return torch.where(known > 0, 0.0, torch.nan)
+    """What makes NaN of outputs that it is added to where nothing is known of a row, (n,): 0 over 0."""
+    return 0.0 / known

@@ -84,43 +84,44 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def quantiles(self, expanded: Any, level: Any) -> Any:
         """Units at `LEVELS` (n, levels), of the network alone, for training."""
-        return torch.exp(self._told(self.net(expanded)) + level[:, None])
-
-    def _told(self, outputs: Any) -> Any:
-        """Logarithms of multiples of the level (n, levels)."""
-        median, steps = outputs[:, :1], softplus(outputs[:, 1:])
-        down = torch.flip(torch.cumsum(steps[:, :MEDIAN], dim=1), dims=[1])
-        up = torch.cumsum(steps[:, MEDIAN:], dim=1)
-        return torch.cat([median - down, median, median + up], dim=1).clamp(_LOW, _HIGH)
-
-    def _reference(self) -> Any:
-        return self.net(torch.zeros(1, self.expanded.size))
+        return torch.exp(_told(self.net(expanded), 1) + level[:, None])
 
     @property
     def baseline(self) -> float:
         """The logarithm of the median where every contribution is 0."""
         with torch.no_grad():
-            return float(self.usual + self._reference()[0, 0].clamp(_LOW, _HIGH))
+            return float(self.usual + self.net.reference()[0, 0].clamp(_LOW, _HIGH))
 
     def forward(self, features: Any) -> tuple[Any, Any]:
         """Quantiles 0.1, 0.5 and 0.9 of units (n, 3), and contributions (n, width)."""
         (x, known), level = self.expanded.told(features), self.level(features)
-        passes, reference = self.net.passes(x), self._reference()
-        told, adds = torch.exp(self._told(passes[-1])[:, list(PUBLISHED)]), self.trees(features)
-        moved = adds.sum(dim=1, keepdim=True)
-        units = torch.maximum(told + moved, _LEAST * told) * torch.exp(level)[:, None]
-        slope = chord(lambda v: v.clamp(_LOW, _HIGH), passes[-1][:, :1], reference[:, :1], _inside)
+        moves, reference = self.net.moves(x), self.net.reference().T
+        # level by level: what is told apart in each row takes onnxruntime as long as a row of two hundred
+        outputs = reference + moves.given[-1].T
+        told, adds = torch.exp(_told(outputs, 0)[list(PUBLISHED)]), self.trees(features)
+        added = adds.sum(dim=1)
+        units = torch.maximum(told + added, _LEAST * told) * torch.exp(level)
+        slope = chord(lambda v: v.clamp(_LOW, _HIGH), reference[0], moves.given[-1][:, 0], _inside)
         only_median = F.one_hot(torch.tensor([0]), len(LEVELS)).to(slope.dtype)
-        slopes = self.net.slopes(passes, known * slope * only_median)
-        parts = self.expanded.of_features(slopes, x, 1, known * (level - self.usual)[:, None])
-        return units + unless(known), parts + adds * (known * _steepness(told[:, 1:2], moved))
+        slopes = self.net.slopes(moves, (known * slope)[:, None] * only_median)
+        parts = self.expanded.of_features(slopes, x, 1, known * (level - self.usual))
+        steepness = known * _steepness(told[1], added)
+        return (units + unless(known)).T, parts + adds * steepness[:, None]
 
 
-def _steepness(median: Any, moved: Any) -> Any:
-    """How much of the logarithm of a median each unit of what moves it is worth, (n, 1)."""
-    still = moved.abs() < _STILL
-    change = torch.log((1.0 + moved / median).clamp_min(_LEAST))
-    return torch.where(still, 1.0 / median, change / torch.where(still, 1.0, moved))
+def _told(outputs: Any, along: int) -> Any:
+    """Logarithms of multiples of the level, at `LEVELS` along an axis, of what the network gives along it."""
+    median, steps = outputs.narrow(along, 0, 1), softplus(outputs.narrow(along, 1, len(LEVELS) - 1))
+    down = torch.cumsum(steps.narrow(along, 0, MEDIAN), dim=along).flip(along)
+    up = torch.cumsum(steps.narrow(along, MEDIAN, len(LEVELS) - 1 - MEDIAN), dim=along)
+    return torch.cat([median - down, median, median + up], dim=along).clamp(_LOW, _HIGH)
+
+
+def _steepness(median: Any, added: Any) -> Any:
+    """How much of the logarithm of a median each unit of what is added to it is worth, (n,)."""
+    still = added.abs() < _STILL
+    change = torch.log((1.0 + added / median).clamp_min(_LEAST))
+    return torch.where(still, 1.0 / median, change / torch.where(still, 1.0, added))
 
 
 def _inside(x: Any) -> Any:

@@ -1,7 +1,8 @@
 """A quantile function given at a few levels, and what one wants from it; all in log1p of units.
 
-Between levels it is linear; beyond the last it has an exponential tail (a power law in units), whose slope is that
-between the last levels. Everything is monotone.
+The levels are along the first axis: what is done to each of them is then done to one long row, which onnxruntime is
+fast at. Between levels it is linear; beyond the last it has an exponential tail (a power law in units), whose slope is
+that between the last levels. Everything is monotone.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ _SMALL = 1e-6
 _STEEPEST = 0.8
 
 
-def around_median(median: Any, steps: Any) -> Any:
+def around_median(median: Any, steps: Any, along: int = 0) -> Any:
     """Quantiles that do not cross: cumulated positive steps up and down from the median.
 
     Args:
-        median: (n,).
-        steps: (n, levels - 1), positive; the first `MEDIAN` go down, nearest to the median first.
+        median: 1 along that axis.
+        steps: levels - 1 along it, positive; the first `MEDIAN` go down, nearest to the median first.
+        along: the axis of levels.
 
     Returns:
-        (n, levels), not decreasing from left to right.
+        Levels along it, not decreasing.
     """
-    down = median[:, None] - torch.cumsum(steps[:, :MEDIAN], dim=1)
-    up = median[:, None] + torch.cumsum(steps[:, MEDIAN:], dim=1)
-    return torch.cat([torch.flip(down, dims=[1]), median[:, None], up], dim=1)
+    down, up = steps.split([MEDIAN, len(LEVELS) - 1 - MEDIAN], dim=along)
+    down, up = torch.cumsum(down, dim=along).flip(along), torch.cumsum(up, dim=along)
+    return torch.cat([median - down, median, median + up], dim=along)
 
 
 def _tail(quantiles: Any) -> Any:
-    return ((quantiles[:, -1] - quantiles[:, _TAIL_FROM]) / _TAIL_LOG).clamp_min(0.02)
+    return ((quantiles[-1] - quantiles[_TAIL_FROM]) / _TAIL_LOG).clamp_min(0.02)
 
 
 def shifted_levels(shift: Any) -> Any:
@@ -54,13 +56,13 @@ def shifted_levels(shift: Any) -> Any:
 
 
 def exceedance(quantiles: Any, at: Any, levels: Any = None) -> Any:
-    """P(demand > at), where quantiles (n, levels) and at (n,) are at least 0, in log1p of units; `LEVELS` if none."""
+    """P(demand > at), where quantiles (levels, n) and at (n,) are at least 0, in log1p of units; `LEVELS` if none."""
     levels = torch.tensor(LEVELS) if levels is None else levels
-    width = quantiles[:, 1:] - quantiles[:, :-1]
-    inside = ((at[:, None] - quantiles[:, :-1]) / width.clamp_min(_SMALL)).clamp(0, 1)
-    below = (at / quantiles[:, 0].clamp_min(_SMALL)).clamp(0, 1) * levels[0]
-    within = (inside * (levels[1:] - levels[:-1])).sum(dim=1)
-    beyond = (at - quantiles[:, -1]).clamp_min(0) / _tail(quantiles)
+    width = quantiles[1:] - quantiles[:-1]
+    inside = ((at - quantiles[:-1]) / width.clamp_min(_SMALL)).clamp(0, 1)
+    below = (at / quantiles[0].clamp_min(_SMALL)).clamp(0, 1) * levels[0]
+    within = (levels[1:] - levels[:-1]) @ inside
+    beyond = (at - quantiles[-1]).clamp_min(0) / _tail(quantiles)
     over = (1 - levels[-1]) * (1 - torch.exp(-beyond))
     return (1 - below - within - over).clamp(0, 1)
 
@@ -69,8 +71,8 @@ def quantile(quantiles: Any, level: Any) -> Any:
     """The quantile at `level` (a tensor of one value in [0, 1)), (n,) in log1p of units."""
     levels = torch.tensor(LEVELS)
     inside = ((level - levels[:-1]) / (levels[1:] - levels[:-1])).clamp(0, 1)
-    first = quantiles[:, 0] * (level / LEVELS[0]).clamp(0, 1)
-    within = ((quantiles[:, 1:] - quantiles[:, :-1]) * inside).sum(dim=1)
+    first = quantiles[0] * (level / LEVELS[0]).clamp(0, 1)
+    within = inside @ (quantiles[1:] - quantiles[:-1])
     beyond = torch.log((1 - LEVELS[-1]) / (1 - level)).clamp_min(0)
     return first + within + beyond * _tail(quantiles)
 
@@ -83,14 +85,14 @@ def expected_excess(quantiles: Any, at: Any, levels: Any = None) -> Any:
     """
     levels = torch.tensor(LEVELS) if levels is None else levels
     levels = torch.cat([torch.zeros_like(levels[:1]), levels])
-    low = torch.cat([torch.zeros_like(quantiles[:, :1]), quantiles[:, :-1]], dim=1)
+    low = torch.cat([torch.zeros_like(quantiles[:1]), quantiles[:-1]])
     width = (quantiles - low).clamp_min(_SMALL)
-    a, b = torch.maximum(low, at[:, None]), torch.maximum(quantiles, at[:, None])
+    a, b = torch.maximum(low, at), torch.maximum(quantiles, at)
     # exp(b) - exp(a) - (b - a) exp(at), written so that nothing of size exp(b) cancels where b is near a
     step = b - a
-    piece = torch.exp(a) * torch.expm1(step) - step * torch.exp(at)[:, None]
-    within = ((levels[1:] - levels[:-1]) / width * piece.clamp_min(0.0)).sum(dim=1)
-    slope, from_ = _tail(quantiles).clamp_max(_STEEPEST), torch.maximum(quantiles[:, -1], at)
-    left = (1 - levels[-1]) * torch.exp(-(from_ - quantiles[:, -1]) / slope)
+    piece = torch.exp(a) * torch.expm1(step) - step * torch.exp(at)
+    within = (levels[1:] - levels[:-1]) @ (piece.clamp_min(0.0) / width)
+    slope, from_ = _tail(quantiles).clamp_max(_STEEPEST), torch.maximum(quantiles[-1], at)
+    left = (1 - levels[-1]) * torch.exp(-(from_ - quantiles[-1]) / slope)
     beyond = left * (torch.exp(from_) / (1 - slope) - torch.exp(at))
     return (within + beyond).clamp_min(0.0)

@@ -11,6 +11,7 @@ rescale rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,11 +19,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-#: Below this difference a chord is taken for the tangent between its ends: what is left of the difference of two values
+#: Below this change a chord is taken for the tangent between its ends: what is left of the difference of two values
 #: would be rounding. Of functions made of straight pieces nothing is lost before that.
 NEAR, NEAR_OF_PIECES = 1e-2, 1e-5
-#: So that a reference of 0 is nothing to divide by.
-_TINY = 1e-7
+#: So that no change is nothing to divide by; too small to be seen in any other.
+_TINY = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """How far a row's values are from those of the reference row, layer by layer.
+
+    Args:
+        given: what each layer gives before its rectifier, (n, width) each; the last has none.
+        rectified: after it, of all layers but the last.
+    """
+
+    given: list[Any]
+    rectified: list[Any]
 
 
 class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -42,10 +56,10 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, inputs: Any) -> Any:
         """Inputs (n, widths[0]) to outputs (n, widths[-1])."""
-        return self.passes(inputs)[-1]
+        return self._passes(inputs)[-1]
 
-    def passes(self, inputs: Any) -> list[Any]:
-        """What each layer gives before its rectifier; the last has none."""
+    def _passes(self, inputs: Any) -> list[Any]:
+        """What each layer gives before its rectifier."""
         found: list[Any] = []
         for layer in self.layers:
             if found:
@@ -55,51 +69,65 @@ class Rescaled(nn.Module):  # type: ignore[misc]  # torch is untyped here
             found.append(layer(inputs))
         return found
 
-    def slopes(self, passes: Sequence[Any], slope: Any) -> Any:
+    def reference(self) -> Any:
+        """The outputs of the reference row, (1, widths[-1])."""
+        return self._at_reference()[-1]
+
+    def _at_reference(self) -> list[Any]:
+        return self._passes(torch.zeros(1, self.layers[0].in_features))
+
+    def moves(self, inputs: Any) -> Moves:
+        """What inputs (n, widths[0]) move; the outputs are `reference() + moves(inputs).given[-1]`.
+
+        Told of changes, a layer has no bias to add, and a chord of the rectifier is one division.
+        """
+        given, rectified = [F.linear(inputs, self.layers[0].weight)], list[Any]()
+        for at, layer in zip(self._at_reference(), self.layers[1:], strict=False):
+            rectified.append(moved(given[-1], at))
+            given.append(F.linear(rectified[-1], layer.weight))
+        return Moves(given, rectified)
+
+    def slopes(self, moves: Moves, slope: Any) -> Any:
         """How much of each input moved a score that is a sum of functions of the outputs.
 
         Args:
-            passes: of the inputs.
+            moves: of the inputs.
             slope: of the score's chord along each output, from the reference to the row, (n, widths[-1]).
 
         Returns:
-            (n, widths[0]); times the inputs it sums to `(slope * (outputs - reference outputs)).sum(1)`.
+            (n, widths[0]); times the inputs it sums to `(slope * moves.given[-1]).sum(1)`.
         """
-        at_reference = self.passes(torch.zeros(1, self.layers[0].in_features))
         for number in range(len(self.layers) - 1, 0, -1):
             slope = slope @ self.layers[number].weight
-            slope = slope * rectified(passes[number - 1], at_reference[number - 1])
+            slope = slope * (moves.rectified[number - 1] / (moves.given[number - 1] + _TINY))
         return slope @ self.layers[0].weight
 
 
-def chord(function: Any, x: Any, reference: Any, tangent: Any, near: float = NEAR_OF_PIECES) -> Any:
-    """(f(x) - f(reference)) / (x - reference), for f whose slope is between 0 and 1.
+def moved(change: Any, reference: Any) -> Any:
+    """relu(reference + change) - relu(reference), exactly 0 where both are below 0, in two passes over the change.
+
+    Args:
+        change: (n, width).
+        reference: (1, width), the same for all rows: what hangs on it alone costs nothing.
+
+    >>> moved(torch.tensor([[-4.0, 2.0, 1.0]]), torch.tensor([[2.0, 1.0, -3.0]])).tolist()
+    [[-2.0, 2.0, 0.0]]
+    """
+    return torch.maximum(change, -reference) + reference.clamp_max(0.0)
+
+
+def chord(function: Any, reference: Any, change: Any, tangent: Any, near: float = NEAR_OF_PIECES) -> Any:
+    """(f(reference + change) - f(reference)) / change, for f whose slope is between 0 and 1.
 
     Args:
         function: f.
-        x, reference: of shapes that fit.
+        reference, change: of shapes that fit.
         tangent: the slope of f.
-        near: below this difference the tangent between both stands for the chord.
+        near: below this change the tangent between both stands for the chord.
 
-    >>> chord(torch.relu, torch.tensor([2.0, 3.0, 1.0]), torch.tensor([-2.0, 1.0, 1.0]), torch.sign).tolist()
+    >>> chord(torch.relu, torch.tensor([-2.0, 1.0, 1.0]), torch.tensor([4.0, 2.0, 0.0]), torch.sign).tolist()
     [0.5, 1.0, 1.0]
     """
-    change = x - reference
     close = change.abs() < near
-    slope = (function(x) - function(reference)) / torch.where(close, torch.ones_like(change), change)
-    return torch.where(close, tangent((x + reference) / 2.0), slope.clamp(0.0, 1.0))
-
-
-def rectified(x: Any, reference: Any) -> Any:
-    """The chord of a rectifier, in few passes over x: it hangs on how far x is on the other side of 0 alone.
-
-    Args:
-        x: (n, width).
-        reference: (1, width), the same for all rows: what hangs on it alone costs nothing.
-
-    >>> rectified(torch.tensor([[2.0, 3.0, -1.0]]), torch.tensor([[-2.0, 1.0, 1.0]])).numpy().round(4).tolist()
-    [[0.5, 1.0, 0.5]]
-    """
-    above = reference > 0
-    side, size = torch.where(above, -1.0, 1.0), reference.abs() + _TINY
-    return torch.where(above, 0.0, 1.0) - side * size / (torch.relu(side * x) + size)
+    slope = (function(reference + change) - function(reference)) / torch.where(close, 1.0, change)
+    return torch.where(close, tangent(reference + change / 2.0), slope.clamp(0.0, 1.0))

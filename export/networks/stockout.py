@@ -84,7 +84,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def quantiles(self, features: Any, lead_time_days: Any) -> Any:
         """Unbounded quantiles in log1p of units (n, levels), for training."""
         terms, clock, steps = self.parts(features, lead_time_days)
-        return around_median(terms.sum(dim=1) + clock + self.net.bias, steps)
+        return around_median((terms.sum(dim=1) + clock + self.net.bias)[:, None], steps, 1)
 
     @property
     def baseline(self) -> float:
@@ -94,7 +94,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def forward(self, features: Any, lead_time_days: Any, position: Any, service_level: Any) -> Any:
         """Risk, published quantiles, order quantity, contributions and expected lost sales: see `models.manifest`."""
         terms, clock, steps = self.parts(features, lead_time_days)
-        free = around_median(terms.sum(dim=1) + clock + self.net.bias, steps)
+        free = around_median((terms.sum(dim=1) + clock + self.net.bias)[None], steps.T)
         bounded = free.clamp(0.0, _MOST_LOG_UNITS)
         growth = torch.where(torch.isnan(lead_time_days), torch.ones_like(lead_time_days), lead_time_days)
         growth = (growth / HORIZON_DAYS).clamp(1.0, 100.0)
@@ -105,17 +105,19 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         risk = torch.where(torch.isnan(position), position, risk)
         level = torch.where(torch.isnan(service_level), torch.full_like(service_level, 0.9), service_level)
         wanted = torch.expm1(quantile(bounded, level.clamp(0.0, 0.9999)).clamp_max(_MOST_LOG_UNITS)) * growth
-        published = torch.expm1(bounded[:, list(PUBLISHED)]) * growth[:, None]
-        median = torch.log1p(published[:, 1])
-        contributions = self._reasons(terms, clock, median, free[:, MEDIAN])
+        published = torch.expm1(bounded[list(PUBLISHED)]) * growth
+        median = torch.log1p(published[1])
+        contributions = self._reasons(terms, clock, median, free[MEDIAN])
         lost = expected_excess(bounded, torch.log1p(held / growth), levels) * growth
         lost = torch.where(torch.isnan(position), position, lost)
-        return risk, published, (wanted - held).clamp_min(0.0), contributions, lost
+        return risk, published.T, (wanted - held).clamp_min(0.0), contributions, lost
 
     def _reasons(self, terms: Any, clock: Any, median: Any, free: Any) -> Any:
         grown = median - free.clamp(0.0, _MOST_LOG_UNITS)
         horizon = clock - self.centre[-1] + grown
-        parts = (terms - self.centre[:-1]) @ self.net.split + horizon[:, None] * self.horizon_share
+        told = torch.cat([terms, horizon[:, None]], dim=1)
+        to = torch.cat([self.net.split, self.horizon_share[None]])
+        parts = torch.addmm(-(self.centre[:-1] @ self.net.split), told, to)
         up, down = parts.clamp_min(0.0), parts.clamp_max(0.0)
         target = median - (self.net.bias + self.centre.sum())
         shrink = (target - up.sum(dim=1)) / down.sum(dim=1).clamp_max(-1e-6)

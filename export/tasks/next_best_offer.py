@@ -17,8 +17,9 @@ from export.networks.two_tower import START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.candidates import Candidates, candidates_of, popularity
+from export.tasks.offerfigures import offer_figures
 from features.aggregations.base import DAY_MS
-from models.manifest import Fallback, Metric
+from models.manifest import Fallback
 
 #: Products that a training step looks at, for all its customers, beside those that they bought before.
 _STEP_PRODUCTS = 512
@@ -130,33 +131,11 @@ class NextBestOffer(Task):
         test = candidates_of(arrays, np.flatnonzero(split.test(arrays["as_of_ms"])))
         logits = network.calibrated(*scored(network, arrays, test)).numpy()
         probability = _sigmoid(logits)
-        found = {
-            "": m.ranking(*test.flat(logits)),
-            "popularity": m.ranking(*test.flat(test.popularity)),
-            "personal frequency": m.ranking(*test.flat(test.personal + 1e-6 * test.popularity)),
-            "the same 16 purchases": m.ranking(*test.flat(test.recent + 1e-6 * test.popularity)),
-        }
-        metrics = [
-            Metric(name=key, value=found[""][key], baselines={b: found[b][key] for b in found if b})
-            for key in ("Recall@10", "NDCG@10")
-        ]
-        # Offers are made for products that sell: calibration is measured on the popular ones.
-        label = test.label[:, : test.popular].ravel()
-        chance = probability[:, : test.popular].ravel()
-        share = np.clip(test.share[:, : test.popular].ravel(), 1e-6, 1 - 1e-6)
-        metrics += [
-            Metric(name="AUC", value=m.auc(label, chance), baselines={"popularity": m.auc(label, share)}),
-            Metric(
-                name="log loss", value=m.log_loss(label, chance), baselines={"popularity": m.log_loss(label, share)}
-            ),
-            Metric(
-                name="ECE",
-                value=m.calibration_error(label, chance),
-                baselines={"popularity": m.calibration_error(label, share)},
-            ),
-        ]
+        customer, orders = arrays["customer"][test.rows], arrays["features"][test.rows, dataset.ORDERS]
+        metrics = offer_figures(test, logits, probability, customer, orders)
+        label, chance = test.label[:, : test.popular].ravel(), probability[:, : test.popular].ravel()
         calibration = {
-            "ece": m.calibration_error(label, chance),
+            "ece": next(metric.value for metric in metrics if metric.name == "ECE"),
             "mean_probability": float(chance.mean()),
             "rate": float(label.mean()),
         }

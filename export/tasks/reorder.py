@@ -54,7 +54,7 @@ class Reorder(Task):
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Chances, dates and activity on the rows that the engine scores."""
-        return evaluation(network, arrays, split)
+        return evaluation(network, arrays, split, _DRAWS)
 
     def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
         """The next basket and what was bought again, as `export.evaluations.reorder` measures a released model."""

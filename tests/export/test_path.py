@@ -117,9 +117,9 @@ def test_quantiles_do_not_cross() -> None:
     from export.networks.quantiles import LEVELS, around_median, exceedance, quantile
 
     generator = torch.Generator().manual_seed(1)
-    steps_ = torch.rand(500, len(LEVELS) - 1, generator=generator)
-    q = around_median(torch.randn(500, generator=generator) + 1, steps_).clamp_min(0.0)
-    assert bool((q[:, 1:] >= q[:, :-1]).all())
+    steps_ = torch.rand(len(LEVELS) - 1, 500, generator=generator)
+    q = around_median(torch.randn(1, 500, generator=generator) + 1, steps_).clamp_min(0.0)
+    assert bool((q[1:] >= q[:-1]).all())
     risks = torch.stack([exceedance(q, torch.full((500,), at)) for at in (0.0, 0.5, 1.0, 3.0, 9.0, 70.0)])
     assert bool((risks[1:] <= risks[:-1] + 1e-6).all())
     wanted = torch.stack([quantile(q, torch.tensor([level])) for level in (0.01, 0.3, 0.5, 0.9, 0.99, 0.999)])

@@ -61,25 +61,25 @@ def watched(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("rows", [0, 1, 17, 1024, 1025, 2400])
+@pytest.mark.parametrize("rows", [0, 1, 17, 4096, 4097, 9600])
 def test_the_graph_sees_few_shapes_and_none_is_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     session = Session(written(tmp_path))
     seen = watched(session, monkeypatch)
     session.run({"features": np.ones((rows, 2), np.float32)}, rows)
-    assert all(size % 16 == 0 and size <= 1024 for size in seen)
+    assert all(size % 16 == 0 and size <= 4096 for size in seen)
     assert 0 <= sum(seen) - max(rows, 1) < 16, "all rows, and less than a step of padding"
 
 
-@pytest.mark.parametrize(("shared", "sizes"), [(1, [1024, 1024, 352]), (400, [1600, 800]), (1200, [2400])])
+@pytest.mark.parametrize(("shared", "sizes"), [(1, [4096, 4096, 1408]), (1600, [6400, 3200]), (4800, [9600])])
 def test_what_all_rows_share_is_not_worked_through_for_every_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int, sizes: list[int]
 ) -> None:
     session = Session(written(tmp_path))
     seen = watched(session, monkeypatch)
-    features = np.random.default_rng(4).normal(size=(2400, 2)).astype(np.float32)
-    found = session.run({"features": features, "words": np.zeros((shared, 8))}, 2400, frozenset({"words"}))
+    features = np.random.default_rng(4).normal(size=(9600, 2)).astype(np.float32)
+    found = session.run({"features": features, "words": np.zeros((shared, 8))}, 9600, frozenset({"words"}))
     assert seen == sizes
     np.testing.assert_array_equal(found["contributions"], features * 2)
 

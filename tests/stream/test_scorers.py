@@ -192,10 +192,10 @@ def test_many_customers_are_scored_in_parts_each_with_its_own() -> None:
         parts.append((n, feeds["customer"].max(), len(feeds["place"]), feeds["item"].max() < len(feeds["words"])))
         return reorder_outputs(feeds, n)
 
-    orders = [message("orders", str(i), order(str(i), [line(f"S{i}-{j}") for j in range(25)]), i) for i in range(60)]
-    records, _ = Desk(*orders).score(ReorderScorer, told, [str(i) for i in range(60)], reorder_products=1)
-    assert [r.products[0].sku.split("-")[0] for r in records] == [f"S{i}" for i in range(60)]
-    assert sum(n for n, *_ in parts) == 1500
+    orders = [message("orders", str(i), order(str(i), [line(f"S{i}-{j}") for j in range(25)]), i) for i in range(180)]
+    records, _ = Desk(*orders).score(ReorderScorer, told, [str(i) for i in range(180)], reorder_products=1)
+    assert [r.products[0].sku.split("-")[0] for r in records] == [f"S{i}" for i in range(180)]
+    assert sum(n for n, *_ in parts) == 4500
     assert all(n <= MOST_ROWS and most == places - 1 and known for n, most, places, known in parts)
     assert len(parts) > 1
 

@@ -28,8 +28,9 @@ def shown(*places: int, chance: float) -> dict[str, Metric]:
     score, chances = np.zeros((_ORDERS, _PRODUCTS)), np.full((_ORDERS, _PRODUCTS), np.nan)
     score[:, places] = np.arange(SHOWN, 0, -1)
     chances[:, places] = chance
-    found = figures(candidates(), score, chances, np.arange(_ORDERS), resamples(_ORDERS, 20, 1))
-    return {metric.name.split(",")[0]: metric for metric in found}
+    orders = np.resize([1, 9], _ORDERS)
+    found = figures(candidates(), score, chances, np.arange(_ORDERS), orders, resamples(_ORDERS, 20, 1))
+    return {metric.name.split(",")[0]: metric for metric in reversed(found)}
 
 
 def test_what_is_bought_counts_by_its_place() -> None:
@@ -51,3 +52,16 @@ def test_calibration_is_of_all_that_is_shown() -> None:
     rate = 2 * (_ORDERS - 1) / (SHOWN * _ORDERS)
     assert shown(9, 3, 0, 1, 2, chance=rate)["ECE"].value == pytest.approx(0.0, abs=1e-6)
     assert shown(9, 3, 0, 1, 2, chance=0.9)["ECE"].value == pytest.approx(0.9 - rate, abs=1e-6)
+
+
+def test_calibration_is_told_of_customers_with_few_orders_and_many() -> None:
+    score, chances = np.zeros((_ORDERS, _PRODUCTS)), np.full((_ORDERS, _PRODUCTS), np.nan)
+    chances[:, 3] = 0.5
+    chances[1::2, 3] = 0.9  # of those who ordered often
+    orders = np.resize([1, 9], _ORDERS)
+    found = figures(candidates(), score, chances, np.arange(_ORDERS), orders, resamples(_ORDERS, 20, 1))
+    told = {m.name.split("shown, ")[1]: m for m in found if "shown, " in m.name}
+    assert list(told) == ["1 or 2 orders before", "6 to 20 orders before", "without the 3 customers with most rows"]
+    assert told["1 or 2 orders before"].value == pytest.approx(0.5)
+    assert told["6 to 20 orders before"].value == pytest.approx(19 / 20 - 0.9)
+    assert all(m.ci95 is not None for m in told.values())

@@ -49,23 +49,23 @@ def test_what_is_seen_of_a_feature_is_what_it_contributes() -> None:
     net, x = expanded(Level(1, UNITS, 0.1)), features(4)
     x[1, 3] = np.nan
     told, known = net.told(torch.from_numpy(x))
-    slope, more = torch.arange(1.0, 1.0 + told.shape[1]).expand(4, -1), torch.tensor([[5.0], [0.0], [-1.0], [2.0]])
+    slope, more = torch.arange(1.0, 1.0 + told.shape[1]).expand(4, -1), torch.tensor([5.0, 0.0, -1.0, 2.0])
     parts = net.of_features(slope, told, 2, more)
     expected = (slope * told)[:, :5].clone()
     expected[:, 0] += (slope * told)[:, 6:].sum(dim=1)  # its categories
     expected[:, 3] += (slope * told)[:, 5]  # its flag
-    expected[:, 2] += more[:, 0]
+    expected[:, 2] += more
     torch.testing.assert_close(parts, expected)
-    assert known.tolist() == [[1.0]] * 4
+    assert known.tolist() == [1.0] * 4
 
 
 def test_a_row_is_known_as_soon_as_one_feature_is() -> None:
     x = np.full((2, 5), np.nan, np.float32)
     x[1, 4] = 3.0
     told, known = expanded(Level(1, UNITS, 0.1)).told(torch.from_numpy(x))
-    assert known.tolist() == [[0.0], [1.0]]
+    assert known.tolist() == [0.0, 1.0]
     assert bool(torch.isfinite(told).all())
-    assert np.isnan(unless(known).numpy()).tolist() == [[True], [False]]
+    assert np.isnan(unless(known).numpy()).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("tiny", [0.0, -0.0, 1e-37, -1e-37, 1e-3, -1e-3, 7.0, -7.0, np.inf, -np.inf])

@@ -57,7 +57,7 @@ def test_a_planted_cause_is_the_first_reason() -> None:
     rows = torch.from_numpy(x)
     for _ in range(150):
         optimiser.zero_grad()
-        likelihood(net.logits(rows), out, net.open(rows)).backward()
+        likelihood(net.logits(rows), out, net.open(rows).T).backward()
         optimiser.step()
     with torch.no_grad():
         parts = net(rows)[1].numpy()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from export.networks.preprocess import softplus
-from export.networks.rescaled import NEAR, Rescaled, chord, rectified
+from export.networks.rescaled import NEAR, Rescaled, chord, moved
 
 CHANGES = torch.tensor([0.0, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 9e-3, 1.1e-2, 0.1, 1.0])
 
@@ -18,28 +18,26 @@ CHANGES = torch.tensor([0.0, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 9e-3, 1.1e-2, 0
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_of_a_smooth_function_it_is_what_double_precision_says(reference: float, sign: float) -> None:
     """Where a row is as likely as the reference, one feature may speak for it and another against it all the same."""
-    at = torch.tensor(reference)
-    x = at + sign * CHANGES
-    found = chord(softplus, x, at, torch.sigmoid, NEAR)
-    exact, wide = torch.sigmoid(at.double()).expand(len(x)).clone(), (x.double() - at.double()).abs() > 1e-9
-    apart = x.double()[wide] - at.double()
-    exact[wide] = (F.softplus(x.double()[wide]) - F.softplus(at.double())) / apart
+    at, change = torch.tensor(reference), sign * CHANGES
+    found = chord(softplus, at, change, torch.sigmoid, NEAR)
+    exact, wide = torch.sigmoid(at.double()).expand(len(change)).clone(), CHANGES > 1e-9
+    apart = change.double()[wide]
+    exact[wide] = (F.softplus(at.double() + apart) - F.softplus(at.double())) / apart
     torch.testing.assert_close(found.double(), exact, rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("reference", "slope"), [(0.5, 1.0), (-0.5, 0.0), (0.0, 0.0)])
-def test_of_a_rectifier_near_its_reference_it_is_the_slope_there(reference: float, slope: float) -> None:
-    x = torch.tensor(reference) - CHANGES[:10]
-    assert rectified(x, torch.tensor([reference])).tolist() == [slope] * 10
+@pytest.mark.parametrize(("reference", "slope"), [(0.5, 1.0), (-0.5, 0.0)])
+def test_near_its_reference_a_rectifier_moves_as_the_slope_there(reference: float, slope: float) -> None:
+    change = -CHANGES[:10]
+    assert moved(change, torch.tensor([reference])).tolist() == (slope * change).tolist()
 
 
 @pytest.mark.parametrize("reference", [-3.0, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 3.0])
-def test_of_a_rectifier_it_moves_as_much_as_the_rectifier(reference: float) -> None:
-    x = torch.cat([-CHANGES, CHANGES, torch.tensor([-50.0, 50.0])])
-    slope = rectified(x, torch.tensor([reference])).double()
-    moved = torch.relu(x.double()) - max(reference, 0.0)
-    torch.testing.assert_close(slope * (x.double() - reference), moved, rtol=1e-5, atol=3e-7)
-    assert ((slope >= 0) & (slope <= 1)).all()
+def test_a_rectifier_moves_as_it_does_in_double_precision(reference: float) -> None:
+    change = torch.cat([-CHANGES, CHANGES, torch.tensor([-50.0, 50.0])])
+    found, at = moved(change, torch.tensor([reference])).double(), torch.tensor([reference]).double()
+    torch.testing.assert_close(found, torch.relu(at + change.double()) - torch.relu(at), rtol=1e-6, atol=3e-7)
+    assert ((found * change >= 0) & (found.abs() <= change.abs())).all()
 
 
 def test_contributions_add_up_for_rows_at_and_near_the_reference() -> None:
@@ -47,9 +45,10 @@ def test_contributions_add_up_for_rows_at_and_near_the_reference() -> None:
     network = Rescaled((6, 16, 8, 2)).eval()
     inputs: Any = torch.randn(400, 6) * torch.logspace(-7, 0, 400)[:, None]
     with torch.no_grad():
-        passes, zero = network.passes(inputs), network(torch.zeros(1, 6))
-        parts = inputs * network.slopes(passes, torch.ones(400, 2))
-    torch.testing.assert_close(parts.sum(dim=1), (passes[-1] - zero).sum(dim=1), rtol=1e-4, atol=1e-6)
+        moves, told = network.moves(inputs), network(inputs)
+        parts = inputs * network.slopes(moves, torch.ones(400, 2))
+    torch.testing.assert_close(parts.sum(dim=1), moves.given[-1].sum(dim=1), rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(network.reference() + moves.given[-1], told, rtol=1e-5, atol=1e-6)
 
 
 def test_a_part_of_each_hidden_layer_is_left_out_in_training_only() -> None:
