@@ -19,11 +19,11 @@ from features.vectors import shelf
 _LITTLE_A_DAY = 0.1
 
 
-def hazard_net() -> HazardNet:
+def hazard_net(hidden: tuple[int, ...] = (144, 72)) -> HazardNet:
     """Fresh, for the features that `hour_names` names."""
     names = hour_names()
     level = Level(names.index(HOUR_LEVEL), _places(names, hour_units()), _LITTLE_A_DAY)
-    return HazardNet(len(names), flagged=_places(names, HOUR_FLAGGED), level=level)
+    return HazardNet(len(names), hidden=hidden, flagged=_places(names, HOUR_FLAGGED), level=level)
 
 
 def shelf_net(hidden: tuple[int, ...] = (64, 32)) -> HazardNet:

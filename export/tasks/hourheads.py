@@ -16,16 +16,18 @@ from export.fit import Recipe, seeded, train
 from export.networks.hazard import HazardNet, likelihood
 from export.networks.nextday import MEDIAN, NextDayNet, apart, censored_pinball
 from export.networks.rescaled import Rescaled
-from export.networks.stockheads import next_day_net
+from export.networks.stockheads import hazard_net, next_day_net
 from export.tasks.base import Tell
 from export.tasks.corrected import corrected
 
 _HOURS = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
 _DAYS = Recipe(epochs=6, batch=2048, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
 _SHELF = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, averaged=0.999)
-#: Networks of which the one that is kept learns as well, and what their mean weighs against what happened.
+#: Networks of which the one that is kept learns as well, and what their mean weighs against what happened. They are
+#: wider: what the one that is kept loses by its size is a third of what learning from them gains.
 _TEACHERS, _TAUGHT = 3, 0.7
-#: Those of days are wider, learn with some of each layer left out, and there are more of them: they take seconds. The
+_TEACHER_HIDDEN = (192, 96)
+#: Those of days are wider still, learn with some of each layer left out, and there are more of them: they take seconds. The
 #: one that is kept sees what they tell oftener, since there is less noise in it.
 _DAY_TEACHERS, _DAY_TEACHER_HIDDEN, _DAY_DROPOUT, _DAY_TAUGHT_EPOCHS = 5, (192, 96), 0.2, 8
 #: A row of days counts by its level to this power: units of small items are told more surely than those of large ones.
@@ -63,7 +65,7 @@ class _Goal:
 def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell) -> dict[str, float]:
     """Trains the hazards in place: first teachers, then the network that is kept, on what they tell and what happened.
 
-    It is as good as half of what their mean gains over one of them, and costs no more than one of them.
+    It keeps a good part of what their mean gains over one of them, and costs less than one of them.
 
     Args:
         net: fresh.
@@ -84,22 +86,26 @@ def fit_hours(net: HazardNet, arrays: Arrays, seed: int, epochs: int, tell: Tell
     def seen(at: Rows) -> Any:
         return net.expanded(features[at].float()), out[at], open_[at]
 
+    teacher = hazard_net(_TEACHER_HIDDEN)
+
     def loss(batch: Any) -> Any:
-        return likelihood(net.net(batch[0]), *batch[1:])
+        return likelihood(teacher.net(batch[0]), *batch[1:])
 
     teaching, checked = (np.flatnonzero(part == of)[::_CHOSEN_ON] for of in (TRAIN, VALIDATION))
-    net.learn(rows["features"][teaching[::_LEARNT_ON]].astype(np.float32))
+    for each in (net, teacher):
+        each.learn(rows["features"][teaching[::_LEARNT_ON]].astype(np.float32))
     recipe, both = replace(_HOURS, seed=seed, epochs=min(epochs, _HOURS.epochs)), np.flatnonzero(part != TEST)
     goal, course = _Goal(seen, loss), (teaching, checked, both)
-    figures = _fit(net, net.net, goal, course, recipe, "hours", lambda t, s: tell(t, 0.4 * s))
+    figures = _fit(teacher, teacher.net, goal, course, recipe, "hours", lambda t, s: tell(t, 0.4 * s))
     recipe = replace(recipe, epochs=int(figures["hours_epochs"]))
-    fitted = _Fitted(net.net, goal, both, lambda: _odds(net, features, both))
+    fitted = _Fitted(teacher.net, goal, both, lambda: _odds(teacher, features, both))
     odds = fitted.mean(_TEACHERS, recipe, lambda t, s: tell(f"teaching hours: {t}", 0.4 + 0.3 * s))
     told = torch.zeros(len(part), HOURS_AHEAD, dtype=torch.float16)
     told[both] = torch.sigmoid(odds).half()
 
     last = replace(recipe, seed=seed + _TEACHERS, epochs=min(epochs, recipe.epochs + 1))
     _refit(net.net, _taught(net, seen, told), both, last, lambda t, s: tell(f"fitting hours: {t}", 0.7 + 0.3 * s))
+    net.eval()
     return figures
 
 
