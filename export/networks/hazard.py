@@ -40,7 +40,7 @@ class HazardNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self,
         width: int,
         a_day: int = 16,
-        hidden: tuple[int, ...] = (144, 72),
+        hidden: tuple[int, ...] = (128, 64),
         flagged: Sequence[int] | None = None,
         level: Level | None = None,
     ) -> None:

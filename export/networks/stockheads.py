@@ -19,7 +19,7 @@ from features.vectors import shelf
 _LITTLE_A_DAY = 0.1
 
 
-def hazard_net(hidden: tuple[int, ...] = (144, 72)) -> HazardNet:
+def hazard_net(hidden: tuple[int, ...] = (128, 64)) -> HazardNet:
     """Fresh, for the features that `hour_names` names."""
     names = hour_names()
     level = Level(names.index(HOUR_LEVEL), _places(names, hour_units()), _LITTLE_A_DAY)
