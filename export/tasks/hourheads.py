@@ -22,7 +22,7 @@ from export.tasks.corrected import corrected
 
 _HOURS = Recipe(epochs=3, batch=4096, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
 _DAYS = Recipe(epochs=6, batch=2048, rate=2e-3, decay=1e-2, patience=2, averaged=0.999)
-_SHELF = Recipe(epochs=8, batch=4096, rate=2e-3, decay=1e-2, averaged=0.999)
+_SHELF = Recipe(epochs=12, batch=4096, rate=2e-3, decay=1e-2, averaged=0.999)
 #: Networks of which the one that is kept learns as well, and what their mean weighs against what happened. They are
 #: wider; what the one that is kept loses by its size, it makes good by seeing what they tell oftener.
 _TEACHERS, _TAUGHT = 3, 0.7
