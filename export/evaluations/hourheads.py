@@ -157,8 +157,8 @@ class Bench:
         found = []
         for name, of in inside.items():
             if of.any():
-                part, score, where_ = rows.take(of), {"model": p[of]}, f"{where}{name}"
-                found += hazard_metrics(part, score, self.plan.draws, where=where_, figures=calibration)
+                part, score, said = rows.take(of), {"model": p[of]}, f"{where}{name}"
+                found += hazard_metrics(part, score, self.plan.draws, where=said, figures=calibration)
         return found
 
     def next_day(self, model: Quantiles) -> list[Metric]:

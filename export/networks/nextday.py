@@ -22,6 +22,7 @@ from torch import nn
 
 from export.networks.expanded import Expanded, Level, unless
 from export.networks.preprocess import softplus
+from export.networks.quantiles import around_median
 from export.networks.rescaled import Rescaled, chord
 from export.networks.trees import ToldTrees
 
@@ -111,10 +112,8 @@ class NextDayNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 def _told(outputs: Any, along: int) -> Any:
     """Logarithms of multiples of the level, at `LEVELS` along an axis, of what the network gives along it."""
-    median, steps = outputs.narrow(along, 0, 1), softplus(outputs.narrow(along, 1, len(LEVELS) - 1))
-    down = torch.cumsum(steps.narrow(along, 0, MEDIAN), dim=along).flip(along)
-    up = torch.cumsum(steps.narrow(along, MEDIAN, len(LEVELS) - 1 - MEDIAN), dim=along)
-    return torch.cat([median - down, median, median + up], dim=along).clamp(_LOW, _HIGH)
+    median, steps = outputs.split([1, len(LEVELS) - 1], dim=along)
+    return around_median(median, softplus(steps), MEDIAN, along).clamp(_LOW, _HIGH)
 
 
 def _steepness(median: Any, added: Any) -> Any:

@@ -22,18 +22,19 @@ _SMALL = 1e-6
 _STEEPEST = 0.8
 
 
-def around_median(median: Any, steps: Any, along: int = 0) -> Any:
+def around_median(median: Any, steps: Any, below: int = MEDIAN, along: int = 0) -> Any:
     """Quantiles that do not cross: cumulated positive steps up and down from the median.
 
     Args:
         median: 1 along that axis.
-        steps: levels - 1 along it, positive; the first `MEDIAN` go down, nearest to the median first.
+        steps: levels - 1 along it, positive; the first ones go down, nearest to the median first.
+        below: how many go down.
         along: the axis of levels.
 
     Returns:
         Levels along it, not decreasing.
     """
-    down, up = steps.split([MEDIAN, len(LEVELS) - 1 - MEDIAN], dim=along)
+    down, up = steps.split([below, steps.shape[along] - below], dim=along)
     down, up = torch.cumsum(down, dim=along).flip(along), torch.cumsum(up, dim=along)
     return torch.cat([median - down, median, median + up], dim=along)
 

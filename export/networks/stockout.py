@@ -84,7 +84,7 @@ class StockoutNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def quantiles(self, features: Any, lead_time_days: Any) -> Any:
         """Unbounded quantiles in log1p of units (n, levels), for training."""
         terms, clock, steps = self.parts(features, lead_time_days)
-        return around_median((terms.sum(dim=1) + clock + self.net.bias)[:, None], steps, 1)
+        return around_median((terms.sum(dim=1) + clock + self.net.bias)[:, None], steps, along=1)
 
     @property
     def baseline(self) -> float:

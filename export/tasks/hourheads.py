@@ -27,8 +27,8 @@ _SHELF = Recipe(epochs=12, batch=4096, rate=2e-3, decay=1e-2, averaged=0.999)
 #: wider; what the one that is kept loses by its size, it makes good by seeing what they tell oftener.
 _TEACHERS, _TAUGHT = 3, 0.7
 _TEACHER_HIDDEN, _TAUGHT_EPOCHS = (192, 96), 8
-#: Those of days are wider still, learn with some of each layer left out, and there are more of them: they take seconds. The
-#: one that is kept sees what they tell oftener, since there is less noise in it.
+#: Those of days learn with some of each layer left out, and there are more of them: they take seconds. What they tell
+#: has less noise than what happened, so it is seen oftener here as well.
 _DAY_TEACHERS, _DAY_TEACHER_HIDDEN, _DAY_DROPOUT, _DAY_TAUGHT_EPOCHS = 5, (192, 96), 0.2, 8
 #: A row of days counts by its level to this power: units of small items are told more surely than those of large ones.
 _WORTH = -0.75
