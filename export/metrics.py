@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 Floats = NDArray[Any]
 
@@ -19,30 +18,6 @@ def log_loss(label: Floats, probability: Floats) -> float:
     """
     p = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
     return float(-np.mean(np.where(label > 0, np.log(p), np.log1p(-p))))
-
-
-def auc(label: Floats, score: Floats) -> float:
-    """Area under the ROC curve."""
-    return float(roc_auc_score(label, score))
-
-
-def average_precision(label: Floats, score: Floats) -> float:
-    """Area under the precision-recall curve, as average precision."""
-    return float(average_precision_score(label, score))
-
-
-def calibration_error(label: Floats, probability: Floats, bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width.
-
-    Source: C. Guo et al., "On calibration of modern neural networks" (ICML 2017).
-
-    >>> calibration_error(np.array([1, 0, 1, 0]), np.array([0.5, 0.5, 0.5, 0.5]))
-    0.0
-    """
-    at = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    count = np.bincount(at, minlength=bins)
-    gap = np.bincount(at, weights=probability.astype(np.float64) - label, minlength=bins)
-    return float(np.abs(gap).sum() / max(count.sum(), 1))
 
 
 def ranking(group: Floats, label: Floats, score: Floats, k: int = 10) -> dict[str, float]:
@@ -64,13 +39,3 @@ def ranking(group: Floats, label: Floats, score: Floats, k: int = 10) -> dict[st
     best = ideal[np.minimum(positives[any_], k).astype(np.int64)]
     recall = np.add.reduceat(found, starts)[any_] / positives[any_]
     return {f"NDCG@{k}": float((gain[any_] / best).mean()), f"Recall@{k}": float(recall.mean())}
-
-
-def pinball(actual: Floats, predicted: Floats, level: float) -> float:
-    """Mean pinball loss of a quantile.
-
-    >>> pinball(np.array([2.0]), np.array([1.0]), 0.9)
-    0.9
-    """
-    over = actual.astype(np.float64) - predicted
-    return float(np.maximum(level * over, (level - 1) * over).mean())

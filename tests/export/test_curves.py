@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import metrics as m
 from export.curves import curve_of
+from export.evaluations.weighted import calibration
 from export.plots import draw
 
 
@@ -22,7 +22,7 @@ def test_the_calibration_error_is_the_gap_of_the_bins() -> None:
     label, p = chances()
     curve = curve_of("again", label, p)
     error = sum(abs(b.chance - b.rate) * b.rows for b in curve.bins) / len(p)
-    assert error == pytest.approx(m.calibration_error(label, p))
+    assert error == pytest.approx(calibration(label, p)(np.ones(len(p)))["ECE"])
     assert sum(b.rows for b in curve.bins) == len(p)
 
 

@@ -102,6 +102,7 @@ def test_two_logs_make_one_model_that_is_released(hours: Path, tmp_path: Path) -
     told = {metric.name for metric in evaluation.metrics}
     assert {"pinball 0.9 of demand over the lead time", "AUC of out within 4 h", "WAPE of the next day"} <= told
     assert "AUC of out within 4 h, as a worker tells it, less LightGBM" in told
+    assert [metric.name for metric in evaluation.metrics if metric.ci95 is None] == []
     steps.convert_graph(work)
     assert steps.verify_graph(work).problems == []
     steps.quantize_graph(work)

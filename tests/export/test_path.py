@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,13 @@ def test_no_row_knows_its_label(work: Work, shop: Path) -> None:
     else:
         assert (arrays["state_ms"] < arrays["as_of_ms"]).all()
         assert (arrays["age_days"][~np.isnan(arrays["age_days"])] > 0).all()
+
+
+def test_every_figure_has_an_interval(work: Work) -> None:
+    """Those of segments as well."""
+    told = json.loads(work.path("metrics.json").read_text())["metrics"]
+    assert [metric["name"] for metric in told if not metric["ci95"]] == []
+    assert any("orders before" in metric["name"] or "of 28 days" in metric["name"] for metric in told)
 
 
 def test_split_keeps_labels_out_of_the_test(work: Work) -> None:
