@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregations.base import Slots, Times, kernel
+from features.aggregations.repertoire import bought_ever, weight_of
 from features.table import EntityTable
 
 #: Numbers of a product that the customer bought, in column order, with what each means.
@@ -44,27 +45,28 @@ def fill_numbers(
     baskets: Any,
     behind: Any,
     last_s: Any,
-    weight: Any,
+    strength: Any,
     first_day: Any,
     n: Any,
-    bits: Any,
+    past: Any,
     half_life_days: float,
     out: Any,
 ) -> None:
     """Puts the numbers of one product into the first columns of `out`, as `OWN` has them."""
-    bought: Any = np.int64(n)
+    held: Any = np.int64(n)
+    bought: Any = bought_ever(n, past, baskets)
     latest: Any = np.int64(last_s)
     first: Any = np.int64(first_day) * 86400 + 43200
     since: Any = max(now_s - latest, 0) / 86400.0
-    gap: Any = max(latest - first, 0) / 86400.0 / (bought - 1) if bought > 1 else np.nan
+    gap: Any = max(latest - first, 0) / 86400.0 / (held - 1) if held > 1 else np.nan
     out[0] = bought
     out[1] = bought / max(np.int64(baskets), 1)
     out[2] = since
     out[3] = gap
-    out[4] = since / max(gap, 1.0) if bought > 1 else np.nan
-    out[5] = weight * 2.0 ** (-since / half_life_days)
+    out[4] = since / max(gap, 1.0) if held > 1 else np.nan
+    out[5] = weight_of(strength, since / half_life_days)
     out[6] = behind
-    out[7] = of_last(5, np.int64(bits), behind)
+    out[7] = of_last(5, np.int64(past), behind)
 
 
 @kernel
@@ -75,10 +77,10 @@ def _assemble(
     number: Any,
     product: Any,
     last: Any,
-    weight: Any,
+    strength: Any,
     first_day: Any,
     n: Any,
-    bits: Any,
+    past: Any,
     basket: Any,
     half_life_days: float,
     out_product: Any,
@@ -97,10 +99,10 @@ def _assemble(
                 baskets[s],
                 baskets_behind(number[s], basket[s, j]),
                 last[s, j],
-                weight[s, j],
+                strength[s, j],
                 first_day[s, j],
                 n[s, j],
-                bits[s, j],
+                past[s, j],
                 half_life_days,
                 out[i, j],
             )
@@ -125,10 +127,10 @@ def own_products(
         state["number"],
         state["product"],
         state["last_s"],
-        state["weight"],
+        state["strength"],
         state["first_day"],
         state["n"],
-        state["bits"],
+        state["past"],
         state["basket"],
         repertoire.half_life_days,
         product,

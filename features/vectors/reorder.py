@@ -139,11 +139,11 @@ def _assemble(
     number: Any,
     product: Any,
     last: Any,
-    weight: Any,
+    strength: Any,
     units: Any,
     first_day: Any,
     n: Any,
-    bits: Any,
+    past: Any,
     basket: Any,
     customer: Any,
     half_life_days: float,
@@ -169,15 +169,15 @@ def _assemble(
                 total,
                 behind,
                 last[s, j],
-                weight[s, j],
+                strength[s, j],
                 first_day[s, j],
                 n[s, j],
-                bits[s, j],
+                past[s, j],
                 half_life_days,
                 out[row],
             )
             first: Any = np.int64(first_day[s, j]) * 86400 + 43200
-            out[row, 8] = of_last(10, np.int64(bits[s, j]), behind)
+            out[row, 8] = of_last(10, np.int64(past[s, j]), behind)
             out[row, 9] = units[s, j] / max(np.int64(n[s, j]), 1)
             out[row, 10] = max(now - first, 0) / 86400.0
             for c in range(customer.shape[1]):
@@ -221,11 +221,11 @@ def reorder_rows(customers: EntityTable, slots: Slots, as_of_ms: Times) -> Reord
         state["number"],
         state["product"],
         state["last_s"],
-        state["weight"],
+        state["strength"],
         state["units"],
         state["first_day"],
         state["n"],
-        state["bits"],
+        state["past"],
         state["basket"],
         columns,
         repertoire.half_life_days,

@@ -31,9 +31,9 @@ GOLDEN: dict[str, tuple[str, int, str]] = {
         "cf1d9b4f6085eafe0989dc71aaba32e7",
     ),
     "customer_repertoire": (
-        "d62627fbdada043c09dc0c976f0100000a000000",
+        "0d10a67777d1825509dc0c976f0100000a000000",
         1120,
-        "e6bab5276f6f4d627c044527aa92f40c",
+        "86d2ae00344d8b683a14804b191457ad",
     ),
     "customer_session": (
         "41c404fe4f4630f115bc3fc06f01000016000000",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.aggregations import Repertoire
 from features.aggregations.base import DAY_MS, HOUR_MS
+from features.aggregations.repertoire import GONE, MOST_BEFORE, bought_ever, weight_of
 from features.rows import OrderKind
 from tests.features.streams import (
     START_MS,
@@ -29,6 +30,8 @@ from tests.features.streams import (
 )
 
 SMALL = Repertoire("repertoire", "products bought", (OrderKind.PLACED,), size=3, half_life_days=60)
+#: A weight is rounded to 1/4,096 of a power of two with each update; what was rounded before has decayed by then.
+ROUNDED = 1e-3
 LARGE = Repertoire("repertoire", "products bought", (OrderKind.PLACED,), size=8, half_life_days=60)
 
 
@@ -41,6 +44,7 @@ class Bought:
     numbers: set[int] = field(default_factory=set)
     latest_number: int = 0
     n: int = 0
+    before: int = 0
     units: float = 0.0
 
     @property
@@ -54,7 +58,10 @@ class Bought:
         return max(span, 0) / 86_400 / (self.n - 1) if self.n > 1 else math.nan
 
     def weight(self, now_s: int, half_life_days: float) -> float:
-        return math.fsum(0.5 ** ((now_s - s) / (half_life_days * 86_400)) for s in self.seconds)
+        """Of earlier purchases half counts, two at most, from when it came back."""
+        counted = math.fsum(0.5 ** ((now_s - s) / (half_life_days * 86_400)) for s in self.seconds)
+        back: float = 0.5 ** ((now_s - self.seconds[0]) / (half_life_days * 86_400))
+        return counted + min(self.before / 2, 2) * back
 
     def statistics(self, half_life_days: float) -> dict[str, float]:
         last = max(self.seconds)
@@ -62,8 +69,7 @@ class Bought:
             "n": self.n,
             "first_day": self.first_day,
             "last_s": last,
-            "weight": self.weight(last, half_life_days),
-            "bits": sum(1 << k for k in range(16) if self.latest_number - k in self.numbers),
+            "past": sum(1 << k for k in range(12) if self.latest_number - k in self.numbers) + (self.before << 12),
             "basket": self.latest_number,
             "units": self.units,
         }
@@ -77,7 +83,7 @@ def _weakest(places: Sequence[Bought], now_s: int, half_life_days: float) -> int
     strengths = [p.weight(now_s, half_life_days) for p in places]
     lowest = min(strengths)
     near = [p for p, s in zip(places, strengths, strict=True) if s <= lowest * (1 + 1e-5)]
-    if any(p.seconds != near[0].seconds for p in near):
+    if any((p.seconds, p.before) != (near[0].seconds, near[0].before) for p in near):
         raise Ambiguous
     return strengths.index(lowest)
 
@@ -90,9 +96,20 @@ class Baskets:
     in_time: int = 0
 
 
+def remembered(gone: list[tuple[int, int]], product: int, n: int) -> list[tuple[int, int]]:
+    """Evicted products with what was bought of them, newest first; the least bought gives way, then the oldest."""
+    if n == 0:
+        return gone
+    if len(gone) == GONE:
+        least = min(n for _, n in gone)
+        gone = [g for i, g in enumerate(gone) if i != max(i for i, (_, n) in enumerate(gone) if n == least)]
+    return [(product, min(n, MOST_BEFORE)), *gone]
+
+
 def table_of(repertoire: Repertoire, events: Sequence[Event]) -> tuple[list[Bought], Baskets]:
     """The products held, place by place, and the baskets: from whole purchase histories."""
     places: list[Bought] = []
+    gone: list[tuple[int, int]] = []
     baskets = Baskets()
     newest_s = late_s = 0
     for event in (e for e in events if e.kind in repertoire.where):
@@ -103,11 +120,16 @@ def table_of(repertoire: Repertoire, events: Sequence[Event]) -> tuple[list[Boug
             baskets.total, late_s = baskets.total + 1, now_s
         held = next((p for p in places if p.product == event["product"]), None)
         if held is None:
-            held = Bought(event["product"])
+            held = Bought(event["product"], before=dict(gone).get(event["product"], 0))
+            gone = [g for g in gone if g[0] != held.product]
             if len(places) < repertoire.size:
                 places.append(held)
             else:
-                places[_weakest(places, now_s, repertoire.half_life_days)] = held
+                weakest = _weakest(places, now_s, repertoire.half_life_days)
+                out = places[weakest]
+                ever = min(out.n + out.before, baskets.total)
+                gone = remembered(gone, out.product, ever - (max(out.seconds) == now_s))
+                places[weakest] = held
         held.units += event["quantity"] / 1000
         if not held.seconds or now_s > max(held.seconds):
             held.numbers.add(baskets.in_time)
@@ -150,6 +172,8 @@ def test_equals_the_oracle(repertoire: Repertoire, events: list[Event]) -> None:
         for name, expected in place.statistics(repertoire.half_life_days).items():
             exact = state[name].dtype.kind == "u"
             np.testing.assert_allclose(state[name][0, i], expected, rtol=0 if exact else 1e-5, err_msg=name)
+        weight = place.weight(max(place.seconds), repertoire.half_life_days)
+        assert 2 ** (state["strength"][0, i] / 4096) == pytest.approx(weight, rel=ROUNDED)
 
 
 def line(product: int, day: float, units: float = 1.0, kind: OrderKind = OrderKind.PLACED) -> Event:
@@ -158,7 +182,10 @@ def line(product: int, day: float, units: float = 1.0, kind: OrderKind = OrderKi
 
 def product(events: Sequence[Event], place: int = 0) -> dict[str, float]:
     state = state_of(SMALL, events)
-    return {name: float(state[name][0, place]) for name in ("n", "weight", "bits", "basket", "units")}
+    told = {name: float(state[name][0, place]) for name in ("basket", "units")}
+    n = bought_ever(state["n"][0, place], state["past"][0, place], state["baskets"][0])
+    weight = round(weight_of(state["strength"][0, place], 0.0), 3)
+    return told | {"n": float(n), "weight": weight, "bits": float(state["past"][0, place] & 0xFFF)}
 
 
 def lists(repertoire: Repertoire, events: Sequence[Event], as_of_ms: int) -> dict[str, NDArray[Any]]:
@@ -176,7 +203,7 @@ def test_lists_equal_the_oracle(events: list[Event], days: int) -> None:
     for i, place in enumerate(places):
         last = max(place.seconds)
         expected = {
-            "n": place.n,
+            "n": min(place.n + place.before, baskets.total),
             "last_age_days": max(as_of - last * 1000, 0) / DAY_MS,
             "first_age_days": max(now_s - place.first_day * 86_400 - 43_200, 0) / 86_400,
             "gap_days": place.gap_days,
@@ -186,7 +213,8 @@ def test_lists_equal_the_oracle(events: list[Event], days: int) -> None:
         }
         assert int(found["repertoire_product"][i]) == place.product
         for name, value in expected.items():
-            np.testing.assert_allclose(found[f"repertoire_{name}"][i], value, rtol=1e-5, err_msg=name)
+            rounded = ROUNDED if name == "weight" else 1e-5
+            np.testing.assert_allclose(found[f"repertoire_{name}"][i], value, rtol=rounded, err_msg=name)
     assert not found["repertoire_product"][len(places) :].any()
     assert np.isnan(found["repertoire_last_age_days"][len(places) :]).all()
 
@@ -194,8 +222,11 @@ def test_lists_equal_the_oracle(events: list[Event], days: int) -> None:
 @given(streams("order_lines", max_size=120))
 @seeded
 def test_no_product_was_in_more_baskets_than_there_were(events: list[Event]) -> None:
-    state = state_of(LARGE, events)
-    assert state["n"].max() <= state["baskets"][0]
+    for repertoire in (SMALL, LARGE):
+        state = state_of(repertoire, events)
+        assert state["n"].max() <= state["baskets"][0]
+        n = lists(repertoire, events, newest_ms(events))["repertoire_n"]
+        assert (n[np.isfinite(n)] <= state["baskets"][0]).all()
 
 
 def test_lines_of_one_basket_are_one_purchase() -> None:
@@ -214,7 +245,7 @@ def test_bits_tell_which_of_the_last_baskets_had_the_product() -> None:
     assert (found["n"], found["weight"]) == (2, 1.5)
 
 
-@pytest.mark.parametrize(("baskets", "bits"), [(15, 1 + (1 << 15)), (16, 1), (17, 1), (63, 1), (64, 1), (65, 1)])
+@pytest.mark.parametrize(("baskets", "bits"), [(11, 1 + (1 << 11)), (12, 1), (13, 1), (63, 1), (64, 1), (65, 1)])
 def test_baskets_further_back_than_the_bits_are_forgotten(baskets: int, bits: int) -> None:
     """64 is where a machine's shift begins anew."""
     assert product([line(1, 0), *[line(2, day) for day in range(1, baskets)], line(1, baskets)])["bits"] == bits
@@ -228,6 +259,45 @@ def test_the_weakest_gives_way() -> None:
 def test_weakness_is_judged_at_the_time_of_the_newcomer() -> None:
     events = [line(1, 0), line(1, 1), line(1, 2), line(2, 200), line(3, 201), line(4, 202)]
     assert state_of(SMALL, events)["product"][0].tolist() == [4, 2, 3]
+
+
+def test_a_product_that_comes_back_has_its_earlier_purchases_counted() -> None:
+    events = [line(1, 0), line(1, 10), *[line(n, 300) for n in (2, 3, 4)], line(1, 310)]
+    at = state_of(SMALL, events)["product"][0].tolist().index(1)
+    assert product(events, at) == {"n": 3, "weight": 2, "bits": 1, "basket": 4, "units": 1}
+    found = lists(SMALL, events, newest_ms(events))
+    assert np.isnan(found["repertoire_gap_days"][at]), "purchases of before have no times"
+
+
+def test_what_is_named_twice_in_a_basket_that_evicts_it_is_one_purchase() -> None:
+    events = [*[line(n, 0) for n in (1, 2, 3)], line(4, 10), line(5, 10), line(4, 10)]
+    at = state_of(SMALL, events)["product"][0].tolist().index(4)
+    assert product(events, at)["n"] == 1
+
+
+def test_the_least_bought_are_forgotten_first_and_then_the_oldest() -> None:
+    twice = [line(1, 0), line(1, 1)]
+    once = [line(100 + n, 200 + n) for n in range(GONE + SMALL.size)]
+    gone = state_of(SMALL, [*twice, *once])["gone"][0]
+    newest_first = [101 + n for n in range(GONE - 1)][::-1]
+    assert [int(g) for g in gone] == [*[p << 4 | 1 for p in newest_first], 1 << 4 | 2]
+
+
+def test_a_record_of_before_evicted_products_were_remembered_is_kept() -> None:
+    events = [line(1, 0), line(1, 60), line(2, 1)]
+    now = state_of(SMALL, events)
+    source = {name: now[name].copy() for name in now if name not in ("gone", "strength", "past")}
+    source |= {"weight": np.array([[1.5, 1.0, 0.0]], np.float32), "bits": np.array([[0x8003, 1, 0]], np.uint16)}
+    view = alone(SMALL, "order_lines")
+    target = view.raw(view.empty(1), "repertoire")
+    assert SMALL.understands({name: value.dtype.str[1:] for name, value in source.items()})
+    assert SMALL.carry(SMALL.parameters(), source, target)
+    assert {name: target[name].tolist() for name in ("n", "strength", "past")} == {
+        "n": [[2, 1, 0]],
+        "strength": now["strength"].tolist(),
+        "past": [[3, 1, 0]],
+    }
+    assert not target["gone"].any()
 
 
 def test_undone_orders_take_no_part() -> None:
@@ -301,7 +371,7 @@ def seconds(product: int, n: int) -> list[Event]:
 def test_purchases_and_baskets_end_at_what_two_bytes_hold_and_the_number_begins_anew() -> None:
     state = state_of(SMALL, seconds(1, 65_540))
     assert (state["n"][0, 0], state["baskets"][0], state["number"][0]) == (65_535, 65_535, 4)
-    assert state["bits"][0, 0] == 0xFFFF
+    assert state["past"][0, 0] == 0xFFF
 
 
 def test_the_count_of_baskets_since_survives_the_number_beginning_anew() -> None:
@@ -324,11 +394,11 @@ def test_another_half_life_begins_anew() -> None:
     assert not state["product"].any()
 
 
-def test_a_product_takes_28_bytes() -> None:
+def test_a_product_takes_26_bytes() -> None:
     def size(repertoire: Repertoire) -> int:
         return sum(np.dtype(f.dtype).itemsize * f.length for f in repertoire.fields())
 
-    assert size(LARGE) - size(SMALL) == 5 * 28
+    assert size(LARGE) - size(SMALL) == 5 * 26
 
 
 def test_a_table_of_one_is_refused() -> None:
