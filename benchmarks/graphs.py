@@ -21,7 +21,7 @@ from models.session import MOST_ROWS, Session
 _SHARED = {
     "reorder": frozenset({"words", "place", "age_days"}),
     "stockout": frozenset({"service_level"}),
-    "next_best_offer": frozenset({"words", "offer_words", "offer_numbers", "offer_product"}),
+    "next_best_offer": frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"}),
 }
 
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 #: Reorder: `customer` and `item` are the row's customer among b, and its product among p. `next_days` is the mean
 #: number of days until the product is bought again, `active` the chance that its customer orders within 30 days.
 #: Next best offer: products that the customer buys and those of offers are the same where their numbers are; 0 is none.
+#: `offer_sold` is what the shop says of each offer's product (`features.vectors.joined`), NaN where that is unknown.
 TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reorder": (
         {
@@ -59,6 +60,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "own": "float32[b, 32, 8]",
             "offer_words": "int64[c, 8]",
             "offer_numbers": "float32[c, 3]",
+            "offer_sold": "float32[c, 6]",
             "offer_product": "int64[c]",
             "eligible": "float32[b, c]",
         },
@@ -76,7 +78,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 OPTIONAL: dict[str, frozenset[str]] = {
     "reorder": frozenset({"customer", "item", "words", "place", "age_days", "rank", "next_days", "active"}),
     "stockout": frozenset(),
-    "next_best_offer": frozenset({"own_product", "own", "offer_product"}),
+    "next_best_offer": frozenset({"own_product", "own", "offer_product", "offer_sold"}),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.datasets.next_best_offer import Products
+from export.datasets.products import Products
 from export.datasets.upcoming import Upcoming
 from export.history import Level, Log, customer_levels
 from features.aggregations import Repertoire

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from export.datasets.next_best_offer import Products
+from export.datasets.products import Products
 from export.history import Log
 from features.aggregations.base import DAY_MS
 from features.ids import hash64

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.datasets.popularity import Popularity
+from export.datasets.products import Products
 from export.history import Level, Log, customer_levels
-from features.ids import hash64
 from features.rows import FIXED_POINT, OrderKind
-from features.text import WORDS, word_ids
 from features.vectors.next_best_offer import FEATURES, offer_rows
 
 Arrays = dict[str, NDArray[Any]]
@@ -31,7 +31,8 @@ def build(log: Log, from_ms: int) -> Arrays:
         float32 (n, 32); own_product int32 (n, 32) as product, own float32 (n, 32, 8); as_of_ms, state_ms int64 (n,);
         customer int64 (n,). Products: product_words int64 (p, 8), product_price float32 (p,). Labels: target_row,
         target_product int32 (t,), sorted by row. All lines ever ordered: line_customer, line_product int32 (l,),
-        line_ms int64 (l,), for popularity and the baselines.
+        line_ms int64 (l,), for popularity and the baselines; and what `export.datasets.popularity` is asked of, with
+        products as here.
     """
     orders, lines = log.history.orders, log.history.order_lines
     products = Products(log)
@@ -50,24 +51,7 @@ def build(log: Log, from_ms: int) -> Arrays:
         "line_ms": lines.columns["event_time_ms"][placed],
         "line_event": line_event[placed],
     }
-    return arrays
-
-
-class Products:
-    """The catalog as arrays, found by product id."""
-
-    def __init__(self, log: Log) -> None:
-        skus = log.catalog["sku"].to_list()
-        ids = np.array([hash64(sku) for sku in skus], dtype=np.uint64)
-        self._order = np.argsort(ids)
-        self._ids = ids[self._order]
-        self.words = np.stack([word_ids(name) for name in log.catalog["name"].to_list()]).reshape(-1, WORDS)
-        self.price = log.catalog["unit_price"].to_numpy().astype(np.float32)
-
-    def index(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Row of each product id in the catalog, -1 where it has none; int32 of the shape of `ids`."""
-        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        return np.where(self._ids[at] == ids, self._order[at], -1).astype(np.int32)
+    return arrays | Popularity.of_log(log, products.ids)
 
 
 def _rows(level: Level, log: Log, products: Products, codes: dict[str, int], from_ms: int) -> Arrays:

@@ -22,26 +22,37 @@ from features.vectors.reorder import join
 
 #: Bits of a day within a search key.
 _BITS = 20
+#: Arrays that popularity is asked of: the day of each order line; product and day of each line, and of each customer's
+#: first line of a product.
+SHOP = ("shop_day", "shop_line", "shop_customer")
 
 
 class Popularity:
     """All order lines by product and day, to be asked as of any moment.
 
     Args:
-        log: the event log; what is asked as of a moment sees only whole days before it.
-        products: ids in ascending order, uint64 of shape (p,); rows name a product by its index into them.
+        arrays: what `of_log` gave.
     """
 
-    def __init__(self, log: Log, products: NDArray[np.uint64]) -> None:
+    def __init__(self, arrays: Arrays) -> None:
+        self._days, self._lines, self._customers = (arrays[name] for name in SHOP)
+
+    @staticmethod
+    def of_log(log: Log, products: NDArray[np.uint64]) -> Arrays:
+        """Days and keys in ascending order, int64, by the names in `SHOP`.
+
+        Args:
+            log: the event log; what is asked as of a moment sees only whole days before it.
+            products: distinct ids of shape (p,); rows name a product by its index into them.
+        """
         product, day, customer = _lines(log, products)
         key = (product << _BITS) + day
-        self._days = np.sort(day)
-        self._lines = np.sort(key[product >= 0])
         known = np.flatnonzero((product >= 0) & (customer != 0))
         order = known[np.lexsort((key[known], customer[known]))]
         bought = np.stack([customer[order], product[order].astype(np.uint64)])
         first = np.r_[True, (np.diff(bought.astype(np.int64)) != 0).any(axis=0)][: len(order)]
-        self._customers = np.sort(key[order[first]])
+        found = np.sort(day), np.sort(key[product >= 0]), np.sort(key[order[first]])
+        return dict(zip(SHOP, found, strict=True))
 
     def columns(self, rows: Arrays) -> NDArray[np.float32]:
         """The columns `JOINED` of the vector for rows with `product` and `as_of_ms`, float32 of shape (n, 6)."""
@@ -85,6 +96,7 @@ def _lines(log: Log, products: NDArray[np.uint64]) -> tuple[NDArray[np.int64], N
     placed = np.flatnonzero(demand.columns["kind"] == OrderKind.PLACED)
     items = {item: hash64(item.split(":", 1)[1]) for item in dict.fromkeys(demand.entities)}
     ids = np.array([items[demand.entities[i]] for i in placed.tolist()], np.uint64)
-    at = np.minimum(np.searchsorted(products, ids), len(products) - 1)
+    order = np.argsort(products)
+    at = order[np.minimum(np.searchsorted(products, ids, sorter=order), len(products) - 1)]
     product = np.where(products[at] == ids, at, -1)
     return product, demand.columns["event_time_ms"][placed] // DAY_MS, demand.columns["customer"][placed]

@@ -71,7 +71,7 @@ def build(log: Log, until_ms: int, seed: int) -> Arrays:
     """
     rng = np.random.default_rng(seed)
     baskets = baskets_of(log)
-    labels, popularity = Labels(baskets), Popularity(log, baskets.products)
+    labels, popularity = Labels(baskets), Popularity(Popularity.of_log(log, baskets.products))
     share = min(1.0, _MOST_ROWS / max(_rows_of(baskets), 1))
     parts: list[Arrays] = []
     groups = 0

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from export.datasets.campaignrows import FEATURES, Catalog, Rows, Sales, rows_of
 from export.datasets.campaigns import campaigns_of, purchases_of
-from export.datasets.next_best_offer import Products
+from export.datasets.products import Products
 from export.evaluations.bootstrap import Figures, Resamples, interval, ones, resamples
 from export.evaluations.weighted import means, rankings
 from export.history import Log, read_log

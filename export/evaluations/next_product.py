@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.datasets import next_best_offer as dataset
+from export.datasets.popularity import Popularity
 from export.errors import UsageError
 from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
 from export.evaluations.segments import by_customers, heaviest
@@ -29,7 +30,9 @@ from models.session import Session
 SHOWN = 5
 _TEST_DAYS = 46
 _MOST_ORDERS = 1_000
-_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"})
+
+_COUNTING = "personal frequency"
 
 Tell = Callable[[str, float], None]
 Arrays = dict[str, NDArray[Any]]
@@ -73,8 +76,12 @@ def shown(session: Session, arrays: Arrays, candidates: Candidates) -> tuple[NDA
     size = len(candidates.rows), candidates.popular
     score, chance = np.zeros(size), np.full(size, np.nan)
     words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
+    shop = Popularity(arrays)
     for i, row in enumerate(candidates.rows.tolist()):
-        found = session.run(_feed(arrays, words, row, candidates.product[i, : candidates.popular]), 1, shared=_SHARED)
+        offered = candidates.product[i, : candidates.popular]
+        of_row = {"product": offered, "as_of_ms": np.repeat(arrays["as_of_ms"][row], len(offered))}
+        feeds = _feed(arrays, words, row, offered) | {"offer_sold": shop.columns(of_row)}
+        found = session.run(feeds, 1, shared=_SHARED)
         top = found["top"][0]
         score[i, top] = np.arange(SHOWN, 0, -1)
         chance[i, top] = found["probability"][0]
@@ -120,7 +127,7 @@ def figures(
     popular = slice(0, candidates.popular)
     label = candidates.label[:, popular]
     sold = candidates.popularity[:, popular].astype(np.float64)
-    scores = {"": score, "popularity": sold, "personal frequency": candidates.personal[:, popular] + 1e-6 * sold}
+    scores = {"": score, "popularity": sold, _COUNTING: candidates.personal[:, popular] + 1e-6 * sold}
     wanted = label.sum(axis=1).astype(np.int64)
     some = np.flatnonzero(wanted)
     of: dict[str, Figures] = {}
@@ -128,7 +135,7 @@ def figures(
         rows = np.repeat(np.arange(len(some)), label.shape[1])
         _, gains = rankings(rows, label[some].ravel(), np.asarray(one)[some].ravel(), wanted[some], SHOWN)
         of[name] = means(gains, SHOWN)
-    found = beside(of, customer[some], drawn, "{}, next product of 200 popular ones")
+    found = beside(of, customer[some], drawn, "{}, next product of 200 popular ones", less=_COUNTING)
     seen, what = np.isfinite(chance), "{}, next product, of the five that are shown"
     label, chance, customer, orders = label[seen], chance[seen], _each(customer, seen), _each(orders, seen)
     found += beside({"": calibration(label, chance)}, customer, drawn, what)

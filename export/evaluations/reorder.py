@@ -155,7 +155,7 @@ class _Bench:
     def next_basket(self) -> list[Metric]:
         asked, known, what = self.protocol.asked, self.protocol.known, self.protocol.what
         fitted = self._latest(known)
-        popular = Popularity(self.log, self.baskets.products)
+        popular = Popularity(Popularity.of_log(self.log, self.baskets.products))
         rows = popular.join(rows_before(self.log, self.baskets, asked | fitted))
         test, past = taken(rows, asked[rows["basket"]]), taken(rows, fitted[rows["basket"]])
         wanted = np.flatnonzero(asked)
@@ -184,7 +184,7 @@ class _Bench:
         if not asked.any():
             return []
         fitted = self._some((self.baskets.time_ms < from_ms - HORIZON_DAYS * DAY_MS) & (self.baskets.earlier >= 1))
-        popular = Popularity(self.log, self.baskets.products)
+        popular = Popularity(Popularity.of_log(self.log, self.baskets.products))
         rows = popular.join(rows_after(self.log, self.baskets, asked | fitted))
         rows["label"] = rows.pop("next_days") <= HORIZON_DAYS
         test = taken(rows, asked[rows["basket"]])

@@ -12,13 +12,15 @@ from features.vectors.next_best_offer import FEATURES
 from features.vectors.own import OWN
 
 _HIDDEN = 24
+#: Share of the hidden units that a training step does not see.
+_DROPOUT = 0.1
 
 
 class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """A term of the log-odds for each product that a customer buys, beside 0 for a product that it never bought.
 
-    That many offers were never bought shows in the network's bias. Of a product that was bought, likeness and
-    popularity say less: they count for a share that is learnt.
+    That many offers were never bought shows in the network's bias. Of a product that was bought, likeness says less:
+    it counts for a share that is learnt.
     """
 
     def __init__(self) -> None:
@@ -26,13 +28,14 @@ class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.inputs = Standardise(len(OWN))
         self.of_product = nn.Linear(2 * len(OWN), _HIDDEN)
         self.of_customer = nn.Linear(2 * len(FEATURES), _HIDDEN, bias=False)
+        self.dropout = nn.Dropout(_DROPOUT)
         self.out = nn.Linear(_HIDDEN, 1)
-        #: How much less likeness and popularity count.
-        self.less = nn.Parameter(torch.full((2,), 0.5))
+        #: How much less likeness counts.
+        self.less = nn.Parameter(torch.tensor(0.5))
 
-    def gates(self, bought: Any) -> tuple[Any, Any]:
-        """What likeness and popularity count for, given whether the product was bought (0 or 1, any shape)."""
-        return 1.0 - self.less[0] * bought, 1.0 - self.less[1] * bought
+    def gate(self, bought: Any) -> Any:
+        """What likeness counts for, given whether the product was bought (0 or 1, any shape)."""
+        return 1.0 - self.less * bought
 
     def forward(self, own_product: Any, own: Any, customer: Any) -> Any:
         """The terms.
@@ -46,7 +49,7 @@ class Personal(nn.Module):  # type: ignore[misc]  # torch is untyped here
             float32 (b, 32), 0 where there is no product.
         """
         hidden = self.of_product(self.inputs(own)) + self.of_customer(customer)[:, None, :]
-        term = self.out(torch.relu(hidden))[..., 0]
+        term = self.out(self.dropout(torch.relu(hidden)))[..., 0]
         return term * (own_product != 0).to(term.dtype)
 
 

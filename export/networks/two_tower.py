@@ -14,6 +14,7 @@ from torch import nn
 from export.networks.personal import Personal, matched, matched_sparsely, matched_top
 from export.networks.preprocess import Standardise
 from features.text import VOCABULARY, WORDS
+from features.vectors.joined import FEATURES as SOLD
 from features.vectors.next_best_offer import FEATURES
 
 #: Views count as this share of a purchase. Declared, not learnt: the views at hand are simulated.
@@ -24,6 +25,7 @@ _HALF_LIVES_DAYS = (3.0, 14.0, 60.0, 240.0)
 _POPULAR = 65_536
 _MIXERS = (1, 31, 1009, 32749, 65537, 131071, 524287, 999983)
 _BEST = 5
+_SOLD_HIDDEN = 16
 #: Log-odds of an offer before anything is learnt.
 START = -4.0
 #: Share of a customer's vector that a training step does not see: a year of orders is soon learnt by heart.
@@ -45,11 +47,31 @@ class Customers(NamedTuple):
 
 
 class Offers(NamedTuple):
-    """Inputs of candidates: int64 (c, 8), float32 (c,) and int64 (c,)."""
+    """Inputs of candidates: int64 (c, 8), float32 (c,), float32 (c, 6) and int64 (c,)."""
 
     words: Any
     price: Any
+    sold: Any
     product: Any
+
+
+class Alone(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """What an offer is worth by itself: from what the shop sells of its product now, and its price.
+
+    Where the shop says nothing of the product, its popularity in training counts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sold = Standardise(len(SOLD))
+        self.price = Standardise(1)
+        self.net = nn.Sequential(nn.Linear(2 * len(SOLD) + 3, _SOLD_HIDDEN), nn.ReLU(), nn.Linear(_SOLD_HIDDEN, 2))
+
+    def forward(self, offers: Offers, popular: Any) -> Any:
+        """For who never bought the product and for who did, (c, 2); `popular` is what was counted in training, (c,)."""
+        values, unknown = self.sold.parts(offers.sold)
+        counted = popular[:, None] * unknown[:, :1]
+        return self.net(torch.cat([values, unknown, self.price(offers.price[:, None]), counted], dim=1))
 
 
 class Names(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -96,7 +118,7 @@ class Pieces(NamedTuple):
     """What log-odds are made of.
 
     Args:
-        offer, alone: vectors of the offers (c, width), and what each is worth by itself (c,).
+        offer, alone: vectors of the offers (c, width), and what each is worth by itself (c, 2), see `Alone`.
         vector, like: of the elements (b, 32, …): vector, and weight of likeness.
         mind, level: what the customer's numbers make: a vector (b, width) and a number (b,).
         own: the personal terms, (b, 32).
@@ -130,11 +152,10 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.inputs = Standardise(len(FEATURES))
         self.names = Names(width)
         self.personal = Personal()
-        self.price = Standardise(1)
+        self.alone = Alone()
         self.to_user = nn.Linear(width, width, bias=False)
         self.to_offer = nn.Linear(width, width, bias=False)
         self.numbers = nn.Sequential(nn.Linear(2 * len(FEATURES), 16), nn.ReLU(), nn.Linear(16, width + 1))
-        self.price_effect = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
         self.dropout = nn.Dropout(_DROPOUT)
         self.ages = nn.Parameter(torch.zeros(len(_HALF_LIVES_DAYS)))
         self.bias = nn.Parameter(torch.full((1,), START))
@@ -146,10 +167,10 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.register_buffer("own_scale", torch.zeros(1))
         self.register_buffer("own_shift", torch.zeros(1))
 
-    def offers(self, words: Any, price: Any) -> tuple[Any, Any]:
-        """Offer vectors (c, width) and what each is worth by itself (c,)."""
-        vector, popular = self.names(words)
-        return self.to_offer(vector), popular + self.price_effect(self.price(price[:, None]))[:, 0]
+    def offers(self, offers: Offers) -> tuple[Any, Any]:
+        """Offer vectors (c, width) and what each is worth by itself, as `Alone` tells it (c, 2)."""
+        vector, popular = self.names(offers.words)
+        return self.to_offer(vector), self.alone(offers, popular)
 
     def weights(self, age_days: Any, viewed: Any) -> Any:
         """How much each element of the sequence counts for likeness, (b, 32)."""
@@ -169,7 +190,7 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def logits(self, customers: Customers, offers: Offers) -> tuple[Any, Any, Pieces]:
         """Uncalibrated log-odds (b, c); 1 where the customer bought the offer's product before, else 0, (b, c); and the
         pieces that reasons are made of."""
-        offer, alone = self.offers(offers.words, offers.price)
+        offer, alone = self.offers(offers)
         vector = self.to_user(self.names(customers.words)[0])[customers.place]
         like = self.weights(customers.age_days, customers.viewed)
         numbers = self.inputs(customers.features)
@@ -180,8 +201,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         # Offers of no product, 0, are not what was bought.
         mine, bought = match(customers.own_product, offers.product, own)
         bought = bought * (offers.product != 0).to(bought.dtype)
-        like_gate, alone_gate = self.personal.gates(bought)
-        total = like_gate * (taste @ offer.T) + alone_gate * alone + level[:, None] + self.bias + mine
+        by_itself = alone[:, 0] + bought * (alone[:, 1] - alone[:, 0])
+        total = self.personal.gate(bought) * (taste @ offer.T) + by_itself + level[:, None] + self.bias + mine
         return total, bought, Pieces(offer, alone, vector, like, mind, level, own)
 
     def calibrated(self, logits: Any, bought: Any) -> Any:
@@ -208,12 +229,14 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         own: Any,
         offer_words: Any,
         offer_numbers: Any,
+        offer_sold: Any,
         offer_product: Any,
         eligible: Any,
     ) -> Any:
         """The graph: see `models.manifest.TASKS`."""
         customers = Customers(features, words, place, age_days, viewed, own_product, own)
-        logits, bought, pieces = self.logits(customers, Offers(offer_words, offer_numbers[:, 0], offer_product))
+        offers = Offers(offer_words, offer_numbers[:, 0], offer_sold, offer_product)
+        logits, bought, pieces = self.logits(customers, offers)
         probability = torch.sigmoid(self.calibrated(logits, bought))
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
@@ -229,10 +252,11 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """Of the sequence, and of all else; `same` says which of the own products each offer is, (b, 5, 32)."""
         chosen, mine = pieces.offer[top], (same * pieces.own[:, None, :]).sum(dim=2)
         bought = same.sum(dim=2).clamp_max(1.0)
-        like_gate, alone_gate = self.personal.gates(bought)
+        like_gate = self.personal.gate(bought)
         sequence = (chosen @ pieces.vector.transpose(1, 2)) * pieces.like[:, None, :] * like_gate[:, :, None]
         number = like_gate * (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
-        alone = alone_gate * pieces.alone[top] - self.offer_centre
+        of_top = pieces.alone[top]
+        alone = of_top[..., 0] + bought * (of_top[..., 1] - of_top[..., 0]) - self.offer_centre
         scale = self.scale + self.own_scale * bought
         # What calibration adds for having bought it is a part of that reason.
         mine = scale * mine + bought * (self.own_scale * self._start() + self.own_shift)

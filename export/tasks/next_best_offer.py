@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from export import metrics as m
 from export.curves import curve_of
 from export.datasets import next_best_offer as dataset
+from export.datasets.popularity import Popularity
 from export.fit import Recipe, seeded, train
 from export.history import Log
 from export.networks.two_tower import START, Customers, OfferNet, Offers
@@ -18,11 +19,17 @@ from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.candidates import Candidates, candidates_of, popularity
 from export.tasks.offerfigures import offer_figures
+from export.work import Origin
 from features.aggregations.base import DAY_MS
-from models.manifest import Fallback
+from features.vectors.joined import FEATURES as SOLD
+from models.manifest import Fallback, Head
 
 #: Products that a training step looks at, for all its customers, beside those that they bought before.
 _STEP_PRODUCTS = 512
+#: Customers of one day that a training step looks at together, and how many such days.
+_STEP_CUSTOMERS, _STEP_DAYS = 32, 2
+#: Share of the products of which a training step is not told what the shop sells: the engine may not know either.
+_UNTOLD = 0.1
 #: An order counts half as much as one that much later: what sells changes with the season.
 _HALF_LIFE_DAYS = 60.0
 #: Fewer offers than this, taken or not, of what was bought before or of the rest: both have one calibration then.
@@ -37,8 +44,8 @@ class NextBestOffer(Task):
 
     name = "next-best-offer"
     task = "next_best_offer"
-    shared = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
-    epochs = 5
+    shared = frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"})
+    epochs = 6
     simulated = ("none in training; live views and offers of the demo are simulated",)
 
     def split(self, log: Log) -> Split:
@@ -80,10 +87,9 @@ class NextBestOffer(Task):
         rows = np.flatnonzero(split.fit(arrays["as_of_ms"]))
         with torch.no_grad():
             known = np.unique(arrays["line_product"][arrays["line_ms"] < until])
-            offers = _offers(arrays, known[known >= 0])
-            offer, alone = final.offers(offers.words, offers.price)
+            offer, alone = final.offers(Shop(arrays).offers(known[known >= 0], until // DAY_MS))
             mind, level = final.user(final.inputs(torch.from_numpy(arrays["features"][rows])))
-            final.offer_centre.fill_(float(alone.mean()))
+            final.offer_centre.fill_(float(alone[:, 0].mean()))
             final.number_centre.fill_(float((mind @ offer.mean(dim=0) + level).mean()))
         found = {f"validation {key}": value for key, value in figures.items()}
         return final, {"epochs": best} | calibration | found
@@ -96,16 +102,16 @@ class NextBestOffer(Task):
         share = torch.from_numpy(np.log((count + 1.0) / (orders + 2.0)).astype(np.float32))
         network.names.know(torch.from_numpy(arrays["product_words"]), share - START)
         network.inputs.learn(arrays["features"][rows])
-        network.price.learn(arrays["product_price"][:, None])
+        network.alone.price.learn(arrays["product_price"][:, None])
+        network.alone.sold.learn(Shop(arrays).sold_before(until_ms))
         network.personal.inputs.learn(arrays["own"][rows][arrays["own_product"][rows] >= 0])
         return network
 
     def _fit(
         self, network: Any, arrays: Arrays, until_ms: int, epochs: int, seed: int, validate: Any, tell: Tell
     ) -> int:
-        rows = np.flatnonzero(arrays["as_of_ms"] < until_ms)
-        lately = np.exp2((arrays["as_of_ms"][rows] - until_ms) / (_HALF_LIFE_DAYS * DAY_MS)).astype(np.float32)
-        targets = Targets(arrays)
+        batches = by_day(arrays["as_of_ms"], np.flatnonzero(arrays["as_of_ms"] < until_ms), _STEP_CUSTOMERS)
+        shop, targets = Shop(arrays), Targets(arrays)
         counts = np.bincount(
             arrays["line_product"][(arrays["line_ms"] < until_ms) & (arrays["line_product"] >= 0)],
             minlength=len(arrays["product_price"]),
@@ -114,17 +120,23 @@ class NextBestOffer(Task):
         rng = np.random.default_rng(seed)
         size = min(_STEP_PRODUCTS, int((counts > 0).sum()))
 
-        def loss(index: Any) -> Any:
-            batch = rows[index]
+        def of_day(batch: Any) -> Any:
             # Of what these customers bought before nothing is left to chance: that is most of what there is to learn.
             own = arrays["own_product"][batch]
             products = np.union1d(rng.choice(len(chance), size, replace=False, p=chance), own[own >= 0])
-            logits = network.logits(_customers(arrays, batch), _offers(arrays, products))[0]
-            weight = torch.from_numpy(lately[index][:, None])
-            return F.binary_cross_entropy_with_logits(logits, targets.label(batch, products), weight=weight) * 100
+            offers = shop.offers(products, int(arrays["as_of_ms"][batch[0]]) // DAY_MS)
+            offers.sold[torch.from_numpy(rng.random(len(products)) < _UNTOLD)] = torch.nan
+            logits = network.logits(_customers(arrays, batch), offers)[0]
+            lately = np.exp2((arrays["as_of_ms"][batch, None] - until_ms) / (_HALF_LIFE_DAYS * DAY_MS))
+            weight, label = torch.from_numpy(lately.astype(np.float32)), targets.label(batch, products)
+            found = F.binary_cross_entropy_with_logits(logits, label, weight=weight, reduction="none")
+            return found.mean(dim=1).sum() * 100 / (_STEP_CUSTOMERS * _STEP_DAYS)
 
-        recipe = Recipe(epochs=epochs, batch=64, rate=3e-3, decay=3e-2, patience=3, seed=seed)
-        return train(network, loss, len(rows), recipe, validate, tell)
+        def loss(index: Any) -> Any:
+            return sum(of_day(batches[i]) for i in index)
+
+        recipe = Recipe(epochs=epochs, batch=_STEP_DAYS, rate=3e-3, decay=3e-2, patience=3, seed=seed)
+        return train(network, loss, len(batches), recipe, validate, tell)
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Ranking among candidates, and calibration over popular ones, against popularity and personal frequency."""
@@ -150,15 +162,17 @@ class NextBestOffer(Task):
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
         offers = rng.choice(len(arrays["product_price"]), min(_OFFERS, len(arrays["product_price"])), replace=False)
-        words, price = arrays["product_words"][offers], arrays["product_price"][offers]
+        told = Shop(arrays).offers(offers, int(arrays["as_of_ms"][pick[0]]) // DAY_MS)
+        price = told.price.numpy()
         discount = rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
         customers = {name: part.numpy() for name, part in _customers(arrays, pick)._asdict().items()}
         eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)
         return customers | {
-            "offer_words": words,
+            "offer_words": told.words.numpy(),
             "offer_numbers": numbers,
-            "offer_product": _numbers(offers),
+            "offer_sold": told.sold.numpy(),
+            "offer_product": told.product.numpy(),
             "eligible": eligible,
         }
 
@@ -166,7 +180,7 @@ class NextBestOffer(Task):
         """Odd numbers everywhere, unseen and impossible word ids, and nothing eligible."""
         found = [inputs | {"eligible": np.zeros_like(inputs["eligible"])}]
         for value in (np.nan, 0.0, 1e30, -1e30, np.inf):
-            names = ("features", "age_days", "viewed", "own", "offer_numbers")
+            names = ("features", "age_days", "viewed", "own", "offer_numbers", "offer_sold")
             changed = {name: np.full_like(inputs[name], value) for name in names}
             found += [inputs | changed, *(inputs | {name: array} for name, array in changed.items())]
         for word in (0, 8191, 8192, -5, 2**62):
@@ -186,6 +200,10 @@ class NextBestOffer(Task):
         if (np.sort(top, axis=1)[:, 1:] == np.sort(top, axis=1)[:, :-1]).any():
             found.append("an offer is named twice")
         return found
+
+    def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
+        """What the shop says of an offer's product."""
+        return [Head(input="offer_sold", output="probability", features=list(SOLD), baseline=network.baseline)]
 
     def fallback(self, log: Log, split: Split) -> Fallback:
         """Popular products."""
@@ -221,9 +239,40 @@ def _customers(arrays: Arrays, rows: Any) -> Customers:
     return Customers(*(torch.from_numpy(part) for part in parts))
 
 
-def _offers(arrays: Arrays, products: Any) -> Offers:
-    parts = arrays["product_words"][products], arrays["product_price"][products], _numbers(products)
-    return Offers(*(torch.from_numpy(part) for part in parts))
+class Shop:
+    """Products as offers, with what the shop says of them as of a day."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._arrays, self._popularity = arrays, Popularity(arrays)
+
+    def sold(self, products: Any, day: int) -> Any:
+        """Of some products as of the end of the day before, float32 (c, 6), columns as `features.vectors.joined`."""
+        rows = {"product": products.astype(np.int64), "as_of_ms": np.full(len(products), day * DAY_MS, np.int64)}
+        return self._popularity.columns(rows)
+
+    def sold_before(self, until_ms: int) -> Any:
+        """Of all products on every seventh day with an order before a time, float32 (n, 6)."""
+        days = np.unique(self._arrays["as_of_ms"][self._arrays["as_of_ms"] < until_ms] // DAY_MS)[::7]
+        every = np.arange(len(self._arrays["product_price"]))
+        return np.concatenate([self.sold(every, int(day)) for day in days])
+
+    def offers(self, products: Any, day: int) -> Offers:
+        """Products at their price."""
+        words, price = self._arrays["product_words"][products], self._arrays["product_price"][products]
+        parts = words, price, self.sold(products, day), _numbers(products)
+        return Offers(*(torch.from_numpy(part) for part in parts))
+
+
+def by_day(as_of_ms: Any, rows: Any, most: int) -> list[Any]:
+    """Rows in parts of one day each (UTC), no more than so many: all of a part see the same of the shop.
+
+    >>> [part.tolist() for part in by_day(np.array([0, DAY_MS, 1, 2]), np.arange(4), 2)]
+    [[0, 2], [3], [1]]
+    """
+    day = as_of_ms[rows] // DAY_MS
+    order = np.argsort(day, kind="stable")
+    days = np.split(rows[order], np.flatnonzero(np.diff(day[order])) + 1)
+    return [of_day[at : at + most] for of_day in days for at in range(0, len(of_day), most)]
 
 
 def _numbers(products: Any) -> Any:
@@ -236,14 +285,15 @@ def scored(network: Any, arrays: Arrays, candidates: Candidates) -> tuple[Any, A
 
     All products are scored and picked from.
     """
-    offers = _offers(arrays, np.arange(len(arrays["product_price"])))
-    parts = []
-    for at in range(0, len(candidates.rows), 256):
-        picked = torch.from_numpy(candidates.product[at : at + 256])
+    shop, every = Shop(arrays), np.arange(len(arrays["product_price"]))
+    logits, bought = (torch.zeros(candidates.product.shape) for _ in range(2))
+    for at in by_day(arrays["as_of_ms"][candidates.rows], np.arange(len(candidates.rows)), 256):
+        rows, picked = candidates.rows[at], torch.from_numpy(candidates.product[at])
         with torch.no_grad():
-            found = network.logits(_customers(arrays, candidates.rows[at : at + 256]), offers)[:2]
-        parts.append([torch.gather(each, 1, picked) for each in found])
-    logits, bought = (torch.cat(each) for each in zip(*parts, strict=True))
+            offers = shop.offers(every, int(arrays["as_of_ms"][rows[0]]) // DAY_MS)
+            found = network.logits(_customers(arrays, rows), offers)[:2]
+        for told, into in zip(found, (logits, bought), strict=True):
+            into[at] = torch.gather(told, 1, picked)
     return logits, bought
 
 

@@ -16,6 +16,7 @@ from models.manifest import Metric
 #: Places of a list that count.
 PLACES = 10
 _DRAWS, _SEED = 200, 7
+_COUNTING = "personal frequency"
 
 
 def offer_figures(
@@ -39,11 +40,12 @@ def offer_figures(
     ranked = {
         "": score,
         "popularity": test.popularity,
-        "personal frequency": test.personal + 1e-6 * test.popularity,
+        _COUNTING: test.personal + 1e-6 * test.popularity,
         "the same 16 purchases": test.recent + 1e-6 * test.popularity,
     }
     some = np.flatnonzero(test.label.any(axis=1))
-    found = beside({who: _gains(test, each, some) for who, each in ranked.items()}, owner[some], drawn, "{}")
+    gains = {who: _gains(test, each, some) for who, each in ranked.items()}
+    found = beside(gains, owner[some], drawn, "{}", less=_COUNTING)
     popular = slice(0, test.popular)
     label, share = test.label[:, popular].ravel(), test.share[:, popular].ravel()
     told, whose, known = chance[:, popular].ravel(), np.repeat(owner, test.popular), np.repeat(orders, test.popular)

@@ -6,14 +6,14 @@ smallest decayed weight.
 Of what was evicted, `GONE` products are remembered by two bytes each: 12 bits of the id and how often it was bought, at
 most 15. Those bought least often are forgotten first, of equal ones the oldest. A product that comes back has its
 purchases of earlier baskets counted, and half of them, two at most, added to its weight: else a wholesale order of a
-hundred lines makes strangers of all that is bought again and again. (With all places taken, 32 of 4,096 products that
-were never bought are taken for one of those.)
+hundred lines makes strangers of all that is bought again and again. With all places taken, 32 in 4,096 products that
+were never bought are taken for one of those.
 
 A product that is held takes 26 bytes:
 
 * Its first purchase is kept as a day and taken to be noon of it, so a mean gap of n purchases is exact to half a day
-  over n - 1. The mean gap itself is not kept: gaps between ordered times add up to the span. First purchase, gaps, units
-  and weight begin anew with a product that comes back.
+  over n - 1. The mean gap itself is not kept: gaps between ordered times add up to the span. With a product that comes
+  back, first purchase, gaps and units begin anew.
 * Its latest basket is kept by its number modulo 65,536: past as many baskets without the product, the count of those
   begins anew.
 * Its weight is kept as the logarithm of what it was at the latest purchase, to the base of 2, in steps of 1/4,096: an
@@ -303,7 +303,7 @@ class Repertoire(Aggregation):
             f"{self.name}_product": f"{self.doc}: 64-bit product ids (0: none)",
             f"{self.name}_n": "baskets with the product, with those remembered of before it was held",
             f"{self.name}_last_age_days": "days since the product was last bought",
-            f"{self.name}_first_age_days": "days since the product was first bought, of what is held; exact to half a day",
+            f"{self.name}_first_age_days": "days since the product was first bought, of what is held (to half a day)",
             f"{self.name}_gap_days": "mean days between purchases of the product, of what is held (NaN: one)",
             f"{self.name}_weight": f"baskets with the product, decayed (half-life {self.half_life_days:g} days)",
             f"{self.name}_units": "units of the product bought since it has been held",

@@ -15,7 +15,7 @@ from features.discovery import discover
 from features.vectors import joined, shelf
 
 #: Optional parts of graphs, with vectors of their own, that the engine feeds.
-_HEADS: dict[str, dict[str, Any]] = {"stockout": {"shelf": shelf}}
+_HEADS: dict[str, dict[str, Any]] = {"stockout": {"shelf": shelf}, "next_best_offer": {"offer_sold": joined}}
 
 
 @dataclass(frozen=True, slots=True)

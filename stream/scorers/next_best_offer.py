@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.aggregations.base import Times
+from features.aggregations.base import DAY_MS, Times
 from features.table import EntityTable
 from features.vectors.next_best_offer import FEATURES, OfferRows, offer_rows
 from features.vectors.own import OWN
 from stream.events import NextBestOffers, Offer, OfferScore, Reason
+from stream.joins import Joined, unknown
 from stream.scorers.base import Names, Scored, Scorer, Touched
 from stream.scorers.exploring import explored
+from stream.scorers.joining import fresh
 from stream.scorers.reasons import NONE, largest_by_product, null_for_nan
 from stream.topology import NEXT_BEST_OFFERS
 
@@ -26,7 +28,9 @@ _TOGETHER = 256
 _JUST_BOUGHT_DAYS = 1.0
 _DAY_S = 86_400
 _ORDERS = list(FEATURES).index("customer_orders")
-_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_product"})
+_SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"})
+#: What the shop says of the products of offers, if the graph asks.
+_SOLD = "offer_sold"
 #: Parts of a score, beside what was bought (0) and viewed (1), that are no product of the sequence.
 _CUSTOMER, _OFFER, _BEFORE = 2, 3, 4
 _TIMES = list(OWN).index("own_orders")
@@ -52,7 +56,9 @@ class NextBestOfferScorer(Scorer):
         rows = offer_rows(table, touched.slots, touched.as_of_ms)
         offers = self._candidates(touched.as_of_ms)
         eligible = self._eligible(offers, touched.as_of_ms, just_bought(table, touched, rows))
-        outputs = self._run(rows, offers, eligible)
+        told = self._told(offers, touched.as_of_ms)
+        outputs = self._run(rows, offers, eligible, touched.as_of_ms // DAY_MS, told)
+        came = fresh(min(told.values(), key=lambda joined: joined.event_time_ms, default=None))
         known = np.asarray((rows.product != 0).any(axis=1))
         lists = self._lists(rows, offers, eligible & known[:, None], outputs)
         name, version = self.model.manifest.name, self.model.manifest.version
@@ -66,7 +72,7 @@ class NextBestOfferScorer(Scorer):
                 version=version,
                 as_of_ms=origin.as_of_ms,
                 fallback="no_offers" if not any_open[i] else None if known[i] else "popularity",
-                feature_time_ms=origin.feature_time_ms,
+                feature_time_ms=origin.feature_time_ms | came,
                 source=origin.source,
                 customer_id=origin.key,
                 offers=shown,
@@ -108,8 +114,39 @@ class NextBestOfferScorer(Scorer):
     def _products(self, offers: list[Offer]) -> NDArray[np.uint64]:
         return np.array([self.reference.ids.id(o.sku) for o in offers], np.uint64)
 
-    def _run(self, rows: OfferRows, offers: list[Offer], eligible: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    def _told(self, offers: list[Offer], as_of_ms: Times) -> dict[int, Joined]:
+        """What the shop says of each offer's product, by the day of a score; nothing where nobody asks."""
+        if self.joins is None or not offers or not any(head.input == _SOLD for head in self.model.manifest.heads):
+            return {}
+        ids = self._products(offers)
+        days = np.unique(as_of_ms // DAY_MS).tolist()
+        return {day: self.joins.offered(ids, day) for day in days}
+
+    def _run(
+        self,
+        rows: OfferRows,
+        offers: list[Offer],
+        eligible: NDArray[np.bool_],
+        day: NDArray[np.int64],
+        told: Mapping[int, Joined],
+    ) -> dict[str, NDArray[Any]]:
+        """The outputs of all customers: some at a time, of one day each, since the shop says the same to them."""
         padding = max(_SHOWN - len(offers), 0)
+        of_offers = self._of_offers(offers, padding)
+        mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
+        parts, order = [], []
+        for of in np.unique(day).tolist():
+            sold = told[of].columns if of in told else unknown(len(offers)).columns
+            of_offers[_SOLD] = np.pad(sold, ((0, padding), (0, 0)), constant_values=np.nan)
+            members = np.flatnonzero(day == of)
+            for at in np.split(members, range(_TOGETHER, len(members), _TOGETHER)):
+                parts.append(self._part(rows, at, of_offers, mask))
+                order.append(at)
+        back = np.argsort(np.concatenate(order))
+        return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+
+    def _of_offers(self, offers: list[Offer], padding: int) -> dict[str, NDArray[Any]]:
+        """What the graph takes of offers, whoever they are for; after them so many that are none."""
         ids = np.pad(self._products(offers), (0, padding))
         price = [self._price(o) * (1 - o.discount) for o in offers]
         numbers = np.array(
@@ -117,14 +154,14 @@ class NextBestOfferScorer(Scorer):
             + [(0.0, 0.0, 0.0)] * padding,
             np.float32,
         )
-        mask = np.pad(eligible, ((0, 0), (0, padding))).astype(np.float32)
-        parts = [
-            self._part(rows, slice(at, at + _TOGETHER), ids, numbers, mask) for at in range(0, len(mask), _TOGETHER)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {
+            "offer_words": self.reference.words(ids),
+            "offer_numbers": numbers,
+            "offer_product": ids.view(np.int64),
+        }
 
     def _part(
-        self, rows: OfferRows, at: slice, ids: NDArray[np.uint64], numbers: NDArray[Any], mask: NDArray[Any]
+        self, rows: OfferRows, at: NDArray[np.intp], of_offers: Mapping[str, NDArray[Any]], mask: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
         """The outputs of some customers, whose products' names are looked up once."""
         names, place = self.reference.names(rows.product[at])
@@ -136,12 +173,9 @@ class NextBestOfferScorer(Scorer):
             "viewed": rows.viewed[at],
             "own_product": rows.own_product[at].view(np.int64),
             "own": rows.own[at],
-            "offer_words": self.reference.words(ids),
-            "offer_numbers": numbers,
-            "offer_product": ids.view(np.int64),
             "eligible": mask[at],
         }
-        return self.model.session.run(feeds, len(place), shared=_SHARED)
+        return self.model.session.run({**feeds, **of_offers}, len(place), shared=_SHARED)
 
     def _price(self, offer: Offer) -> float:
         product = self.reference.products.get(offer.sku)

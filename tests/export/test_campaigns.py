@@ -10,7 +10,7 @@ import pytest
 
 from export.datasets.campaignrows import FEATURES, Catalog, Rows, Sales, rows_of
 from export.datasets.campaigns import WITHIN_DAYS, Campaign, Purchases, campaigns_of, purchases_of
-from export.datasets.next_best_offer import Products
+from export.datasets.products import Products
 from export.history import read_log
 from export.tasks.practice import KNOWN, practice_lists, thinned
 from features.aggregations.base import DAY_MS

@@ -25,7 +25,7 @@ def test_it_counts_the_lines_of_whole_days_before_today(tmp_path: Path) -> None:
         for row in placed.iter_rows(named=True)
         for line in row["lines"]
     ]
-    popularity = Popularity(log, products)
+    popularity = Popularity(Popularity.of_log(log, products))
     for number, at in [(0, 30), (3, 31), (17, 100), (40, 150), (41, 150), (len(products) - 1, 200)]:
         as_of_ms = FIRST_MS + at * DAY_MS + 7_000_000
         today, product = as_of_ms // DAY_MS, int(products[number])
@@ -44,6 +44,6 @@ def test_it_counts_the_lines_of_whole_days_before_today(tmp_path: Path) -> None:
 def test_what_nobody_bought_yet_is_unknown(tmp_path: Path) -> None:
     log = read_log(write_shop(tmp_path, customers=20))
     rows = {"product": np.array([0]), "as_of_ms": np.array([FIRST_MS])}
-    found = Popularity(log, baskets_of(log).products).columns(rows)[0]
+    found = Popularity(Popularity.of_log(log, baskets_of(log).products)).columns(rows)[0]
     assert found[:5].tolist() == [0.0] * 5
     assert np.isnan(found[5])

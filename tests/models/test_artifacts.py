@@ -17,7 +17,7 @@ RELEASED = sorted(path.parent for path in ARTIFACTS.glob("*/*/manifest.json"))
 SHARED = {
     "reorder": frozenset({"words", "place", "age_days"}),
     "stockout": frozenset({"service_level"}),
-    "next_best_offer": frozenset({"words", "offer_words", "offer_numbers", "offer_product"}),
+    "next_best_offer": frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"}),
 }
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from features.ids import IdCache, hash64
 from features.store import MemoryStore
-from features.vectors import contract, joined, regional, reorder
-from stream.events import SourceOffset
+from features.vectors import contract, joined, next_best_offer, regional, reorder
+from stream.events import Offer, SourceOffset
 from stream.joins import JOINED_VERSION, Joins
 from stream.metrics import Metrics
 from stream.parity.events import rows_of_records
 from stream.parity.joined import behind, product_values
-from stream.scorers import ReorderScorer, Touched
+from stream.scorers import NextBestOfferScorer, ReorderScorer, Touched
 from stream.settings import FeatureSettings, ModelSettings, Settings
 from stream.ticks import Ticks
 from tests.stream.build import (
@@ -30,6 +30,7 @@ from tests.stream.build import (
     line,
     message,
     metric,
+    offer_outputs,
     order,
     reorder_outputs,
     stock,
@@ -207,6 +208,78 @@ def test_a_score_without_joins_is_as_before() -> None:
     scored, _ = scorer(engine, None).score(table, touched)
     assert scored[0].record.feature_time_ms.keys() == {"customer_orders", "customer_repertoire"}
     assert scored[0].context == {}
+
+
+def offering(engine: Engine, reader: Joins | None, heads: tuple[str, ...] = ("offer_sold",)) -> NextBestOfferScorer:
+    for sku in SKUS:
+        engine.reference.offers[sku] = Offer(
+            offer_id=sku,
+            sku=sku,
+            title=sku,
+            discount=0.1,
+            margin=1.0,
+            valid_from_ms=T0 - 30 * DAY_MS,
+            valid_until_ms=T0 + 30 * DAY_MS,
+        )
+    model = fake_model("m", "next_best_offer", offer_outputs, heads=heads)
+    return NextBestOfferScorer(model, engine.reference, ModelSettings(), reader)
+
+
+def test_offers_are_told_with_what_the_shop_sells_on_the_day_of_each_score() -> None:
+    """Customer 1 is scored today, customer 2 a day earlier, when only the first order was over."""
+    engine = taken_in(MemoryStore())
+    table = engine.state.tables["customer"]
+    keys, times = ["1", "2", "1"], np.array([TODAY, TODAY - DAY_MS, TODAY])
+    touched = Touched(keys, table.slots_of(keys), times, [[SourceOffset("orders", 0, 0)]] * 3)
+    reading = offering(engine, joins(engine))
+    scored, _ = reading.score(table, touched)
+    assert [s.record.customer_id for s in scored] == keys
+    assert {s.record.feature_time_ms["product_demand"] for s in scored} == {TODAY}
+    yesterday, today = fed(reading.model)
+    assert (len(yesterday["features"]), len(today["features"])) == (1, 2)
+    column = list(joined.FEATURES).index("shop_ppm_84d")
+    for feeds, lines, total, days in ((yesterday, [1, 1, 0], 2, 1), (today, [3, 1, 0], 4, 2)):
+        wanted = np.array(lines) * 1e6 / total * days / 84
+        np.testing.assert_allclose(feeds["offer_sold"][:3, column], wanted, rtol=1e-6)
+        assert np.isnan(feeds["offer_sold"][3:]).all(), "places without an offer"
+    ages = [
+        feeds["features"][:, list(next_best_offer.FEATURES).index("customer_orders")] for feeds in fed(reading.model)
+    ]
+    assert [a.tolist() for a in ages] == [[1.0], [3.0, 3.0]]
+
+
+def test_what_offers_are_told_is_kept_and_forgotten_with_what_was_read() -> None:
+    engine = taken_in(MemoryStore())
+    reader, day = joins(engine), TODAY // DAY_MS
+    first = reader.offered(IDS, day)
+    assert reader.offered(IDS, day) is first
+    assert reader.offered(IDS[:2], day) is not first
+    np.testing.assert_array_equal(reader.offered(IDS, day - 1).columns, reader.products(IDS, as_of(-1)).columns)
+    np.testing.assert_array_equal(first.columns, reader.products(IDS, as_of()).columns)
+    reader.forget()
+    assert reader.offered(IDS, day) is not first
+
+
+def test_what_the_store_did_not_answer_is_asked_again() -> None:
+    store = Unreliable()
+    reader, day = joins(taken_in(store)), TODAY // DAY_MS
+    store.away = True
+    assert np.isnan(reader.offered(IDS, day).columns).all()
+    store.away = False
+    assert reader.offered(IDS, day).event_time_ms == TODAY
+
+
+@pytest.mark.parametrize(("reads", "heads"), [(False, ("offer_sold",)), (True, ())])
+def test_offers_without_joins_or_of_a_graph_that_does_not_ask_are_told_nothing(
+    reads: bool, heads: tuple[str, ...]
+) -> None:
+    engine = taken_in(MemoryStore())
+    table = engine.state.tables["customer"]
+    touched = Touched(["1"], table.slots_of(["1"]), np.full(1, TODAY), [[SourceOffset("orders", 0, 0)]])
+    reading = offering(engine, joins(engine) if reads else None, heads)
+    scored, _ = reading.score(table, touched)
+    assert "product_demand" not in scored[0].record.feature_time_ms
+    assert np.isnan(fed(reading.model)[0]["offer_sold"]).all()
 
 
 def test_a_vector_is_behind_unless_its_version_is_that_of_the_log() -> None:

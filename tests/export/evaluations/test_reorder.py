@@ -89,7 +89,7 @@ def test_nothing_of_the_future_is_in_a_row(shop: Path, log: Log, baskets: Basket
     known = baskets_of(shorter)
     for make in (rows_before, rows_after):
         full, part = (
-            Popularity(of, b.products).join(
+            Popularity(Popularity.of_log(of, b.products)).join(
                 make(of, b, (b.time_ms >= FROM_MS) & (b.time_ms < cut_ms) & (b.earlier >= 1))
             )
             for of, b in ((log, baskets), (shorter, known))

@@ -9,6 +9,7 @@ import torch
 
 from export.networks.personal import Personal, matched, matched_sparsely, matched_top
 from export.networks.two_tower import Customers, OfferNet, Offers
+from features.vectors.joined import FEATURES as SOLD
 from features.vectors.next_best_offer import FEATURES
 from features.vectors.own import OWN
 
@@ -29,7 +30,10 @@ def _inputs(seed: int = 1) -> tuple[Customers, Offers]:
         own_product=own_product,
         own=torch.rand(CUSTOMERS, 32, len(OWN), generator=generator),
     )
-    return customers, Offers(torch.zeros(OFFERS, 8, dtype=torch.int64), torch.ones(OFFERS), torch.arange(1, OFFERS + 1))
+    sold = torch.rand(OFFERS, len(SOLD), generator=generator)
+    return customers, Offers(
+        torch.zeros(OFFERS, 8, dtype=torch.int64), torch.ones(OFFERS), sold, torch.arange(1, OFFERS + 1)
+    )
 
 
 def _bought(customers: Customers, offers: Offers) -> Any:
@@ -89,7 +93,9 @@ def test_a_planted_cause_is_learnt_and_is_the_reason() -> None:
     numbers = torch.ones(OFFERS, 3)
     with torch.no_grad():
         everyone = torch.ones(CUSTOMERS, OFFERS)
-        top, chance, _, sequence, other = network(*customers, offers.words, numbers, offers.product, everyone)
+        top, chance, _, sequence, other = network(
+            *customers, offers.words, numbers, offers.sold, offers.product, everyone
+        )
     taken = wanted.gather(1, top) > 0
     assert bool(taken.any())
     assert bool((chance[taken] > 0.8).all())
@@ -111,7 +117,7 @@ def test_reasons_add_up_whatever_was_calibrated() -> None:
         chances = torch.sigmoid(network.calibrated(logits, bought))
         everyone = torch.ones(CUSTOMERS, OFFERS)
         top, chance, _, sequence, other = network(
-            *customers, offers.words, torch.ones(OFFERS, 3), offers.product, everyone
+            *customers, offers.words, torch.ones(OFFERS, 3), offers.sold, offers.product, everyone
         )
     torch.testing.assert_close(chance, chances.gather(1, top))
     told = sequence.sum(dim=2) + other.sum(dim=2) + network.baseline
@@ -122,3 +128,23 @@ def test_reasons_add_up_whatever_was_calibrated() -> None:
     assert bool((other[..., 2][~of_bought] == 0).all())
     plain = torch.sigmoid(network.scale * logits + network.shift)
     assert bool((chances[bought > 0] > plain[bought > 0]).all())
+
+
+def test_what_the_shop_sells_now_counts_and_what_sold_in_training_where_it_says_nothing() -> None:
+    """The same offers, told and untold; the words are one product's, whose popularity in training is changed."""
+    customers, told = _inputs()
+    untold = told._replace(sold=torch.full_like(told.sold, float("nan")), words=torch.ones_like(told.words))
+    told = told._replace(words=untold.words)
+    network = OfferNet().eval()
+
+    def logits(offers: Offers) -> Any:
+        with torch.no_grad():
+            return network.logits(customers, offers)[0]
+
+    before = logits(told), logits(untold)
+    torch.nn.init.constant_(network.names.popular, 5.0)
+    torch.testing.assert_close(logits(told), before[0])
+    assert bool(((logits(untold) - before[1]).abs() > 1e-4).all())
+    sells = told._replace(sold=told.sold * 1000.0)
+    assert bool(((logits(sells) - before[0]).abs() > 1e-4).all())
+    assert bool(torch.isfinite(logits(untold)).all())
