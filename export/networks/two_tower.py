@@ -141,10 +141,6 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     offer_centre: Any
     number_centre: Any
-    scale: Any
-    shift: Any
-    own_scale: Any
-    own_shift: Any
     rates: Any
 
     def __init__(self, width: int = 32) -> None:
@@ -162,10 +158,6 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.register_buffer("rates", 0.6931 / torch.tensor(_HALF_LIVES_DAYS))
         self.register_buffer("offer_centre", torch.zeros(1))
         self.register_buffer("number_centre", torch.zeros(1))
-        self.register_buffer("scale", torch.ones(1))
-        self.register_buffer("shift", torch.zeros(1))
-        self.register_buffer("own_scale", torch.zeros(1))
-        self.register_buffer("own_shift", torch.zeros(1))
 
     def offers(self, offers: Offers) -> tuple[Any, Any]:
         """Offer vectors (c, width) and what each is worth by itself, as `Alone` tells it (c, 2)."""
@@ -188,8 +180,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return out[:, :-1], out[:, -1]
 
     def logits(self, customers: Customers, offers: Offers) -> tuple[Any, Any, Pieces]:
-        """Uncalibrated log-odds (b, c); 1 where the customer bought the offer's product before, else 0, (b, c); and the
-        pieces that reasons are made of."""
+        """Log-odds (b, c); 1 where the customer bought the offer's product before, else 0, (b, c); and the pieces that
+        reasons are made of."""
         offer, alone = self.offers(offers)
         vector = self.to_user(self.names(customers.words)[0])[customers.place]
         like = self.weights(customers.age_days, customers.viewed)
@@ -205,18 +197,10 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         total = self.personal.gate(bought) * (taste @ offer.T) + by_itself + level[:, None] + self.bias + mine
         return total, bought, Pieces(offer, alone, vector, like, mind, level, own)
 
-    def calibrated(self, logits: Any, bought: Any) -> Any:
-        """Log-odds as they come true: products that the customer bought before have a line of their own."""
-        return (self.scale + self.own_scale * bought) * logits + self.shift + self.own_shift * bought
-
-    def _start(self) -> Any:
-        """Uncalibrated log-odds where every contribution is 0."""
-        return self.bias + self.offer_centre + self.number_centre
-
     @property
     def baseline(self) -> float:
         """Log-odds where every contribution is 0, of a product that was not bought before."""
-        return float((self.scale * self._start() + self.shift).detach())
+        return float((self.bias + self.offer_centre + self.number_centre).detach())
 
     def forward(
         self,
@@ -236,8 +220,8 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """The graph: see `models.manifest.TASKS`."""
         customers = Customers(features, words, place, age_days, viewed, own_product, own)
         offers = Offers(offer_words, offer_numbers[:, 0], offer_sold, offer_product)
-        logits, bought, pieces = self.logits(customers, offers)
-        probability = torch.sigmoid(self.calibrated(logits, bought))
+        logits, _, pieces = self.logits(customers, offers)
+        probability = torch.sigmoid(logits)
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
         worth = probability * margin
@@ -257,7 +241,4 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         number = like_gate * (chosen * pieces.mind[:, None, :]).sum(dim=2) + pieces.level[:, None] - self.number_centre
         of_top = pieces.alone[top]
         alone = of_top[..., 0] + bought * (of_top[..., 1] - of_top[..., 0]) - self.offer_centre
-        scale = self.scale + self.own_scale * bought
-        # What calibration adds for having bought it is a part of that reason.
-        mine = scale * mine + bought * (self.own_scale * self._start() + self.own_shift)
-        return sequence * scale[:, :, None], torch.stack([scale * number, scale * alone, mine], dim=2)
+        return sequence, torch.stack([number, alone, mine], dim=2)

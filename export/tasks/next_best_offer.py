@@ -32,8 +32,6 @@ _STEP_CUSTOMERS, _STEP_DAYS = 32, 2
 _UNTOLD = 0.1
 #: An order counts half as much as one that much later: what sells changes with the season.
 _HALF_LIFE_DAYS = 60.0
-#: Fewer offers than this, taken or not, of what was bought before or of the rest: both have one calibration then.
-_FEWEST = 50
 #: Offers that the graph is tried with.
 _OFFERS = 64
 _TEST_DAYS = 46
@@ -61,29 +59,25 @@ class NextBestOffer(Task):
         return OfferNet()
 
     def train(self, arrays: Arrays, split: Split, epochs: int, seed: int, tell: Tell) -> tuple[Any, dict[str, float]]:
-        """Chooses the number of epochs and calibrates on validation, then fits on both parts."""
+        """Chooses the number of epochs on validation, then fits on both parts.
+
+        Nothing is calibrated: lines of one month were wrong in the next (docs/research/next-best-offer.md).
+        """
         validation = candidates_of(arrays, np.flatnonzero(split.validation(arrays["as_of_ms"])))
         first = self._fresh(arrays, split.train_until_ms, seed)
         label = validation.label[:, : validation.popular]
 
         def validate() -> float:
-            logits = scored(first, arrays, validation)[0][:, : validation.popular]
+            logits = scored(first, arrays, validation)[:, : validation.popular]
             return m.log_loss(label.ravel(), _sigmoid(logits.numpy()).ravel())
 
         best = self._fit(
             first, arrays, split.train_until_ms, epochs, seed, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
         )
-        logits, bought = scored(first, arrays, validation)
-        popular = slice(0, validation.popular)
-        calibration = _lines(logits[:, popular], bought[:, popular], label)
-        for name, value in calibration.items():
-            getattr(first, name).fill_(value)
-        figures = m.ranking(*validation.flat(first.calibrated(logits, bought).numpy()))
+        figures = m.ranking(*validation.flat(scored(first, arrays, validation).numpy())) | {"log loss": validate()}
         until = split.fit_until_ms
         final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
-        for name, value in calibration.items():
-            getattr(final, name).fill_(value)
         rows = np.flatnonzero(split.fit(arrays["as_of_ms"]))
         with torch.no_grad():
             known = np.unique(arrays["line_product"][arrays["line_ms"] < until])
@@ -92,7 +86,7 @@ class NextBestOffer(Task):
             final.offer_centre.fill_(float(alone[:, 0].mean()))
             final.number_centre.fill_(float((mind @ offer.mean(dim=0) + level).mean()))
         found = {f"validation {key}": value for key, value in figures.items()}
-        return final, {"epochs": best} | calibration | found
+        return final, {"epochs": best} | found
 
     def _fresh(self, arrays: Arrays, until_ms: int, seed: int) -> Any:
         """A network that knows how numbers are spread, and what was popular, before a time."""
@@ -141,7 +135,7 @@ class NextBestOffer(Task):
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Ranking among candidates, and calibration over popular ones, against popularity and personal frequency."""
         test = candidates_of(arrays, np.flatnonzero(split.test(arrays["as_of_ms"])))
-        logits = network.calibrated(*scored(network, arrays, test)).numpy()
+        logits = scored(network, arrays, test).numpy()
         probability = _sigmoid(logits)
         customer, orders = arrays["customer"][test.rows], arrays["features"][test.rows, dataset.ORDERS]
         metrics = offer_figures(test, logits, probability, customer, orders)
@@ -151,7 +145,6 @@ class NextBestOffer(Task):
             "mean_probability": float(chance.mean()),
             "rate": float(label.mean()),
         }
-        calibration |= {name: float(getattr(network, name)) for name in ("scale", "shift", "own_scale", "own_shift")}
         notes = [f"{len(test.rows)} orders were tested, each with {test.label.shape[1]} candidates."]
         curves = [curve_of("a popular product is in the next order", label, chance)]
         return Evaluation(metrics, calibration, len(test.rows), notes, curves)
@@ -280,42 +273,20 @@ def _numbers(products: Any) -> Any:
     return products.astype(np.int64) + 1
 
 
-def scored(network: Any, arrays: Arrays, candidates: Candidates) -> tuple[Any, Any]:
-    """Uncalibrated log-odds of every candidate, and whether it was bought before, float32 tensors (rows, candidates).
+def scored(network: Any, arrays: Arrays, candidates: Candidates) -> Any:
+    """Log-odds of every candidate, float32 tensor (rows, candidates).
 
     All products are scored and picked from.
     """
     shop, every = Shop(arrays), np.arange(len(arrays["product_price"]))
-    logits, bought = (torch.zeros(candidates.product.shape) for _ in range(2))
+    logits = torch.zeros(candidates.product.shape)
     for at in by_day(arrays["as_of_ms"][candidates.rows], np.arange(len(candidates.rows)), 256):
         rows, picked = candidates.rows[at], torch.from_numpy(candidates.product[at])
         with torch.no_grad():
             offers = shop.offers(every, int(arrays["as_of_ms"][rows[0]]) // DAY_MS)
-            found = network.logits(_customers(arrays, rows), offers)[:2]
-        for told, into in zip(found, (logits, bought), strict=True):
-            into[at] = torch.gather(told, 1, picked)
-    return logits, bought
+            logits[at] = torch.gather(network.logits(_customers(arrays, rows), offers)[0], 1, picked)
+    return logits
 
 
 def _sigmoid(x: Any) -> Any:
     return 1.0 / (1.0 + np.exp(-x))
-
-
-def _lines(logits: Any, bought: Any, label: Any) -> dict[str, float]:
-    """Scale and shift of the log-odds, and what is added to both where a product was bought before.
-
-    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999), once for either kind.
-    """
-    logits, own, label = logits.numpy().ravel().astype(np.float64), bought.numpy().ravel() > 0, label.ravel()
-    if min(np.bincount(2 * own + (label > 0), minlength=4)) < _FEWEST:
-        own = np.zeros_like(own)
-    scale, shift = _platt(logits[~own], label[~own])
-    own_scale, own_shift = _platt(logits[own], label[own]) if own.any() else (scale, shift)
-    return {"scale": scale, "shift": shift, "own_scale": own_scale - scale, "own_shift": own_shift - shift}
-
-
-def _platt(logits: Any, label: Any) -> tuple[float, float]:
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), label)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
