@@ -23,6 +23,7 @@ from features.vectors import contract
 from models.manifest import (
     OPTIONAL,
     TASKS,
+    Head,
     Manifest,
     ManifestError,
     Tensor,
@@ -158,8 +159,8 @@ def _alone(told: Description, session: Session, rows: InputsOf) -> Verdict:
 
 
 def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsOf, baseline: float, own: bool) -> None:
-    agreed = contract(told.task, heads=())
     session = Session(directory / "model.onnx")
+    agreed = contract(told.task, heads=session.inputs)
     inputs, outputs = TASKS[told.task]
     manifest = Manifest(
         name=told.name,
@@ -187,6 +188,10 @@ def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsO
         calibration={},
         parity=verdict.parity,
         licence=told.licence,
+        heads=[
+            Head(input=name, output="probability", features=list(features), baseline=baseline)
+            for name, features in agreed.heads.items()
+        ],
     )
     write_manifest(directory, manifest)
     golden = rows(_GOLDEN_ROWS, 1)

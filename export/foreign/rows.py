@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.errors import UsageError
 from export.foreign.description import Description
-from models.manifest import TASKS
+from models.manifest import TASKS, versions
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -28,10 +28,11 @@ class GoldenRows:
     """
 
     def __init__(self, told: Description, released: Path | None = None) -> None:
-        found = sorted(((released or _SHIPPED) / told.name).glob("*/golden.npz"))
-        if not found:
-            raise UsageError(f"there is no released {told.name} in {released or _SHIPPED} whose rows could be taken")
-        with np.load(found[-1]) as file:
+        registry = released or _SHIPPED
+        known = [v for v in versions(registry, told.name) if (registry / told.name / v / "golden.npz").exists()]
+        if not known:
+            raise UsageError(f"there is no released {told.name} in {registry} whose rows could be taken")
+        with np.load(registry / told.name / known[-1] / "golden.npz") as file:
             self._rows = {name.removeprefix("in."): file[name] for name in file.files if name.startswith("in.")}
         self._kinds = {name: kind for name, kind in TASKS[told.task][0].items() if name in self._rows}
 

@@ -15,8 +15,9 @@ from export.errors import UsageError
 from export.foreign.description import Description, read_description
 from export.foreign.importing import import_model
 from export.foreign.rows import GoldenRows
+from features.vectors import contract, joined
 from features.vectors.reorder import FEATURES
-from models.registry import check_features, load
+from models.registry import SHIPPED, check_features, load
 from models.session import Session
 
 COLUMNS = ["product_days_since", "product_orders", "customer_orders"]
@@ -182,3 +183,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         main()
     assert ended.value.code == 0
     assert load(tmp_path, "reorder").manifest.version == "1.2"
+
+
+def test_a_graph_that_asks_what_the_shop_sells_of_offers_is_told_it(tmp_path: Path) -> None:
+    """The shipped one, as if it were somebody else's: the engine must know that it asks, and of which columns."""
+    shipped = load(SHIPPED, "next-best-offer")
+    description = Description(name="next-best-offer", version="9.0", data="somebody's")
+    directory = import_model(shipped.directory / "model.onnx", description, tmp_path / "registry")
+    found = load(directory.parents[1], "next-best-offer").manifest
+    assert [(head.input, head.features) for head in found.heads] == [("offer_sold", list(joined.FEATURES))]
+    assert found.reads == shipped.manifest.reads
+    wanted = contract("next_best_offer", heads=["offer_sold"])
+    check_features(found, wanted.features, wanted.reads, wanted.heads)
