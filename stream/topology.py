@@ -1,7 +1,8 @@
 """The topology: which topics there are, how they are keyed, and what each feeds.
 
     orders ──┬─ customer_orders, customer_repertoire ──► reorder, next-best-offer
-             └─ one record a product line ──► demand ──► item_demand ──► stockout ──► supply-alerts
+             └─ one record a product line ──► demand ─┬─ item_demand ──► stockout ──► supply-alerts
+                                                      └─ product_demand ──► reorder, next-best-offer
     clicks ──── customer_clicks ──► next-best-offer
     inventory ─ item_stock ──► stockout
     catalog, offers: read whole by every worker

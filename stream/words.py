@@ -21,7 +21,7 @@ _SAID: dict[str, tuple[str, str]] = {
     "product_in_last_5": ("in {} of the last 5 orders", "in 1 of the last 5 orders"),
     "product_in_last_10": ("in {} of the last 10 orders", "in 1 of the last 10 orders"),
     "product_units": ("{} units at a time", "1 unit at a time"),
-    "product_age_days": ("first bought {} days ago", "first bought yesterday"),
+    "product_age_days": ("on record for {} days", "on record since yesterday"),
     "product_place": ("place {} among the customer's products", "the customer's strongest product"),
     "product_weight_share": ("{:.1}% of what is bought lately", "1% of what is bought lately"),
     "product_place_orders": ("place {} among what the customer orders most", "what the customer orders most"),
@@ -117,8 +117,8 @@ _SAID: dict[str, tuple[str, str]] = {
     "bought_before": ("bought this {} times", "bought this once"),
 }
 _UNKNOWN = {
-    "product_gap_days": "bought once, no usual gap yet",
-    "product_due": "bought once, no usual gap yet",
+    "product_gap_days": "no usual gap known yet",
+    "product_due": "no usual gap known yet",
     "customer_gap_days": "first order, no usual gap yet",
     "customer_due": "first order, no usual gap yet",
     "level_last": "never ran out",

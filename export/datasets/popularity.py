@@ -1,8 +1,8 @@
 """What the shop as a whole says of a product, point in time: how popular it is, and whether customers come back for it.
 
-These are the joined features of the reorder vector, as the engine joins them from its views of products: everything is
-as of the end of yesterday, the UTC day before that of the as-of time, so that what a row sees does not depend on which
-of two orders of one minute came first.
+These are the joined features of reorder rows and of offers, as the engine joins them from its views of products:
+everything is as of the end of yesterday, the UTC day before that of the as-of time, so that what a row sees does not
+depend on which of two orders of one minute came first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Joined columns of the reorder vector: what the shop as a whole says of a product, as of the end of yesterday.
+"""Joined columns of reorder rows and of offers: what the shop as a whole says of a product, as of the end of yesterday.
 
 Yesterday is the UTC day before that of the as-of time. So what a row sees does not depend on which of two orders of one
 minute came first, and not on how far the partitions of `demand` have come today.

@@ -16,7 +16,7 @@ OWN: dict[str, str] = {
     "own_orders": "orders with this product",
     "own_share": "share of the customer's baskets with this product",
     "own_days_since": "days since this product was last bought",
-    "own_gap_days": "mean days between purchases of this product",
+    "own_gap_days": "mean days between purchases of this product, since it has been held",
     "own_due": "days since last bought over the product's own mean gap",
     "own_weight": "orders with this product, decayed (half-life 60 days)",
     "own_orders_since": "baskets since this product was last bought",

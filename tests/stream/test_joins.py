@@ -52,11 +52,11 @@ def messages() -> list[Message]:
     return [message("orders", event["customer_id"], event, i) for i, event in enumerate(ORDERS)]
 
 
-def taken_in(store: MemoryStore, demand: int | None = None) -> Engine:
-    """An engine that has taken in the orders, and so many records of demand, which went to two partitions in turn."""
+def taken_in(store: MemoryStore, demand: int | None = None, orders: int | None = None) -> Engine:
+    """An engine that has taken in so many orders, and records of demand, which went to two partitions in turn."""
     engine = Engine(store, RecordingSink())
     engine.assign({(topic, p): None for topic in ("orders", "demand") for p in range(2)})
-    engine.commit.process(messages())
+    engine.commit.process(messages()[:orders])
     lines = [p for p in engine.sink.published if p.topic == "demand"][:demand]
     back = [Message(("demand", n % 2, n // 2), p.key, p.value) for n, p in enumerate(lines)]
     engine.commit.process(back)
@@ -258,6 +258,25 @@ def test_what_offers_are_told_is_kept_and_forgotten_with_what_was_read() -> None
     np.testing.assert_array_equal(first.columns, reader.products(IDS, as_of()).columns)
     reader.forget()
     assert reader.offered(IDS, day) is not first
+
+
+def test_what_offers_are_told_is_asked_again_after_a_while() -> None:
+    engine, now = taken_in(MemoryStore()), [100.0]
+    reader = Joins(engine.store, engine.state.ids, FeatureSettings(joined_for_s=60), engine.metrics, lambda: now[0])
+    first = reader.offered(IDS, TODAY // DAY_MS)
+    now[0] += 59.0
+    assert reader.offered(IDS, TODAY // DAY_MS) is first
+    now[0] += 1.0
+    assert reader.offered(IDS, TODAY // DAY_MS) is not first
+
+
+@pytest.mark.parametrize("orders", [0, 1], ids=["empty", "first day"])
+def test_before_the_first_day_is_over_offers_are_told_nothing_rather_than_that_nothing_sells(orders: int) -> None:
+    engine = taken_in(MemoryStore(), orders=orders)
+    assert [engine.state.ids.id(sku) for sku in SKUS] == IDS.tolist()
+    reader = joins(engine)
+    assert (reader.products(IDS, as_of(-2)).columns[:, 0] == 0).all()
+    assert np.isnan(reader.offered(IDS, T0 // DAY_MS).columns).all()
 
 
 def test_what_the_store_did_not_answer_is_asked_again() -> None:

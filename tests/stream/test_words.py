@@ -28,7 +28,7 @@ def test_every_feature_has_words(vector: str) -> None:
         (Reason("product_orders", 1.0, 0.1), "bought once"),
         (Reason("product_share", 0.43, 0.1), "in 43% of the customer's orders"),
         (Reason("product_due", 1.23, 0.1), "1.2 times the usual gap has passed"),
-        (Reason("product_gap_days", None, 0.1), "bought once, no usual gap yet"),
+        (Reason("product_gap_days", None, 0.1), "no usual gap known yet"),
         (Reason("units_7d", 1234.0, 0.1), "1,234 ordered in 7 days"),
         (Reason("bought LANTERN", 0.2, 0.1), "bought LANTERN today"),
         (Reason("bought_before", 5.0, 0.1), "bought this 5 times"),

@@ -29,9 +29,9 @@ from tests.features.streams import (
     streams,
 )
 
-SMALL = Repertoire("repertoire", "products bought", (OrderKind.PLACED,), size=3, half_life_days=60)
-#: A weight is rounded to 1/4,096 of a power of two with each update; what was rounded before has decayed by then.
+#: A weight is rounded to 1/4,096 of a power of two with each of a few updates.
 ROUNDED = 1e-3
+SMALL = Repertoire("repertoire", "products bought", (OrderKind.PLACED,), size=3, half_life_days=60)
 LARGE = Repertoire("repertoire", "products bought", (OrderKind.PLACED,), size=8, half_life_days=60)
 
 
@@ -82,7 +82,7 @@ class Ambiguous(Exception):
 def _weakest(places: Sequence[Bought], now_s: int, half_life_days: float) -> int:
     strengths = [p.weight(now_s, half_life_days) for p in places]
     lowest = min(strengths)
-    near = [p for p, s in zip(places, strengths, strict=True) if s <= lowest * (1 + 1e-5)]
+    near = [p for p, s in zip(places, strengths, strict=True) if s <= lowest * (1 + ROUNDED)]
     if any((p.seconds, p.before) != (near[0].seconds, near[0].before) for p in near):
         raise Ambiguous
     return strengths.index(lowest)
@@ -281,6 +281,13 @@ def test_the_least_bought_are_forgotten_first_and_then_the_oldest() -> None:
     gone = state_of(SMALL, [*twice, *once])["gone"][0]
     newest_first = [101 + n for n in range(GONE - 1)][::-1]
     assert [int(g) for g in gone] == [*[p << 4 | 1 for p in newest_first], 1 << 4 | 2]
+
+
+def test_a_product_whose_mark_is_that_of_one_that_was_evicted_is_taken_for_it() -> None:
+    """The stated limit: of an id, 12 bits are remembered."""
+    events = [line(1, 0), line(1, 10), *[line(n, 300) for n in (2, 3, 4)], line(1 + 4096, 310)]
+    at = state_of(SMALL, events)["product"][0].tolist().index(4097)
+    assert product(events, at)["n"] == 3
 
 
 def test_a_record_of_before_evicted_products_were_remembered_is_kept() -> None:
