@@ -35,6 +35,9 @@ JOINED_VERSION, UNJOINED = "joined_version", -1.0
 REGION_VERSION = "region_version"
 
 
+#: Days and sets of offers that are kept: a replay goes through a year of days in less time than one is kept for.
+_MOST_OFFERED = 4
+
 #: The view that tells where a product is left.
 _STOCK = "product_stock"
 
@@ -137,7 +140,9 @@ class Joins:
         # Nobody bought anything yet: that a product did not sell says nothing then.
         found.columns[found.version == 0] = np.nan
         if found.event_time_ms:
-            self._offered = {held: told for held, told in self._offered.items() if now_s - told[0] < self._keep_s}
+            self._offered.pop(at, None)
+            while len(self._offered) >= _MOST_OFFERED:
+                del self._offered[next(iter(self._offered))]
             self._offered[at] = now_s, found
         return found
 

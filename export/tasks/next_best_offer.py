@@ -69,14 +69,17 @@ class NextBestOffer(Task):
         first = self._fresh(arrays, split.train_until_ms, seed)
         label = validation.label[:, : validation.popular]
 
+        def loss(logits: Any) -> float:
+            return m.log_loss(label.ravel(), _sigmoid(logits[:, : validation.popular].numpy()).ravel())
+
         def validate() -> float:
-            logits = scored(first, arrays, validation)[:, : validation.popular]
-            return m.log_loss(label.ravel(), _sigmoid(logits.numpy()).ravel())
+            return loss(scored(first, arrays, validation))
 
         best = self._fit(
             first, arrays, split.train_until_ms, epochs, seed, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
         )
-        figures = m.ranking(*validation.flat(scored(first, arrays, validation).numpy())) | {"log loss": validate()}
+        logits = scored(first, arrays, validation)
+        figures = m.ranking(*validation.flat(logits.numpy())) | {"log loss": loss(logits)}
         until = split.fit_until_ms
         final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))

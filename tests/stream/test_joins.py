@@ -270,6 +270,17 @@ def test_what_offers_are_told_is_asked_again_after_a_while() -> None:
     assert reader.offered(IDS, TODAY // DAY_MS) is not first
 
 
+def test_a_replay_through_many_days_keeps_a_few() -> None:
+    reader, day = joins(taken_in(MemoryStore())), TODAY // DAY_MS
+    first = reader.offered(IDS, day)
+    later = [reader.offered(IDS, day + n) for n in range(1, 4)]
+    assert reader.offered(IDS, day) is first
+    assert reader.offered(IDS, day + 3) is later[-1]
+    reader.offered(IDS, day + 4)
+    assert reader.offered(IDS, day + 3) is later[-1]
+    assert reader.offered(IDS, day) is not first
+
+
 @pytest.mark.parametrize("orders", [0, 1], ids=["empty", "first day"])
 def test_before_the_first_day_is_over_offers_are_told_nothing_rather_than_that_nothing_sells(orders: int) -> None:
     engine = taken_in(MemoryStore(), orders=orders)
