@@ -113,4 +113,5 @@ def alert_of(state: AlertState, score: StockoutScore) -> SupplyAlert:
         suggested_order_quantity=score.suggested_order_quantity,
         simulated_stock=score.simulated_stock,
         reasons=score.reasons,
+        p_empty=score.p_empty,
     )

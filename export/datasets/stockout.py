@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from export.history import Day, Log, item_days
 from features.aggregations.base import DAY_MS
+from features.aggregations.stock import StockPosition
 from features.eventlog import read_inventory
 from features.logfile import has_topic
 from features.rows import FIXED_POINT, InventoryKind, OrderKind, Rows
+from features.vectors.deliveries import open_orders
 from features.vectors.stockout import FEATURES, stockout_rows
 
 Arrays = dict[str, NDArray[Any]]
@@ -60,9 +62,11 @@ class DailyDemand:
 def nothing() -> Arrays:
     """No rows, as `build` gives them."""
     kinds = {"horizon_days": np.int64, "demand": np.float32, "recent": np.float32, "position": np.float32}
-    kinds |= {"ran_out": np.float32, "item": np.int64, "as_of_ms": np.int64, "lead_days": np.int64}
-    features: Arrays = {"features": np.empty((0, len(FEATURES)), np.float32)}
-    return features | {name: np.empty(0, kind) for name, kind in kinds.items()}
+    kinds |= {"on_hand": np.float32, "ran_out": np.float32, "item": np.int64, "as_of_ms": np.int64}
+    kinds |= {"lead_days": np.int64}
+    wide: Arrays = {"features": np.empty((0, len(FEATURES)), np.float32)}
+    wide |= dict.fromkeys(("order_units", "order_due_days"), np.empty((0, StockPosition.orders), np.float32))
+    return wide | {name: np.empty(0, kind) for name, kind in kinds.items()}
 
 
 class Shelf:
@@ -117,9 +121,10 @@ def build(
     Returns:
         features float32 (n, 15); horizon_days int64 (n,); demand float32 (n,); recent float32 (n,), the demand of the
         same number of days before (for the seasonal naive baseline); position float32 (n,), units on hand and arriving
-        in time, NaN where never counted; ran_out float32 (n,), 1 where the log says that it ran out within the horizon
-        or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,); lead_days int64 (n,),
-        the catalog's lead time, within 1 to 28.
+        in time, NaN where never counted; on_hand float32 (n,), units, like that; order_units and order_due_days
+        float32 (n, orders), of `open_orders`; ran_out float32 (n,), 1 where the log says that it ran out within the
+        horizon or was out already, NaN where it was never counted; item int64 (n,); as_of_ms int64 (n,); lead_days
+        int64 (n,), the catalog's lead time, within 1 to 28.
     """
     rng = np.random.default_rng(seed)
     future = DailyDemand(log)
@@ -145,12 +150,16 @@ def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDe
     tiles, state, at = day.table.part("item_demand", "units", slots, as_of)
     back = np.zeros((len(keys), 1), np.int64)
     recent = tiles.sums(state, at, as_of, back, (horizon - 1)[:, None])[:, 0]
+    units, due_days = open_orders(day.table, slots, as_of)
     return {
         "features": rows.features,
         "horizon_days": horizon,
         "demand": future.after(keys, day.as_of_ms, horizon).astype(np.float32),
         "recent": np.maximum(recent, 0.0).astype(np.float32),
         "position": (rows.on_hand + rows.arriving).astype(np.float32),
+        "on_hand": rows.on_hand.astype(np.float32),
+        "order_units": units.astype(np.float32),
+        "order_due_days": due_days.astype(np.float32),
         "ran_out": np.where(np.isnan(rows.on_hand), np.nan, shelf.empty(keys, as_of, horizon)).astype(np.float32),
         "item": future.index(keys),
         "as_of_ms": as_of,

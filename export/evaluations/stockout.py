@@ -22,7 +22,7 @@ from export.datasets.hourly import has_hours, read_hourly
 from export.datasets.periods import periods_of
 from export.errors import UsageError
 from export.evaluations.hourheads import Bench, Plan
-from export.evaluations.leadtime import Told, leadtime_metrics
+from export.evaluations.leadtime import leadtime_metrics, told_of
 from export.history import read_log
 from export.split import split_of
 from features.logfile import has_topic
@@ -84,17 +84,20 @@ def lead_time(session: Session, events: Path, from_ms: int | None, tell: Tell) -
     start = split.test_from_ms if from_ms is None else from_ms
     tell("lead times", 0.1)
     rows = leadtimes.build(log, start, split.test_until_ms, start, 0, inventory=leadtimes.inventory_of(events))
-    told = session.run(leadtime_inputs(rows), len(rows["demand"]), _SHARED)
-    lost = told.get("lost_sales", np.full(len(rows["demand"]), np.nan))
-    return leadtime_metrics(rows, Told(told["demand_quantiles"], told["p_stockout"], lost))
+
+    def ask(features: NDArray[Any], days: NDArray[Any], position: NDArray[Any]) -> Any:
+        told = session.run(leadtime_inputs(features, days, position), len(days), _SHARED)
+        return told["demand_quantiles"], told["p_stockout"], told.get("lost_sales", np.full(len(days), np.nan))
+
+    return leadtime_metrics(rows, told_of(rows, ask))
 
 
-def leadtime_inputs(rows: leadtimes.Arrays) -> leadtimes.Arrays:
+def leadtime_inputs(features: NDArray[Any], days: NDArray[Any], position: NDArray[Any]) -> leadtimes.Arrays:
     """The graph's inputs for such rows."""
     return {
-        "features": rows["features"],
-        "lead_time_days": rows["horizon_days"].astype(np.float32),
-        "position": rows["position"],
+        "features": features,
+        "lead_time_days": days.astype(np.float32),
+        "position": position.astype(np.float32),
         "service_level": np.array([_SERVICE_LEVEL], np.float32),
     }
 

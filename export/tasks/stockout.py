@@ -21,7 +21,7 @@ from export.datasets.hazardfeatures import groups_of, hour_names
 from export.datasets.hourly import has_hours, read_hourly
 from export.datasets.periods import periods_of
 from export.evaluations.hourheads import Bench, Plan
-from export.evaluations.leadtime import Told, leadtime_metrics
+from export.evaluations.leadtime import Told, leadtime_metrics, told_of
 from export.fit import seeded
 from export.history import Log, read_log
 from export.networks.stockheads import StockoutHeads
@@ -116,20 +116,23 @@ class Stockout(Task):
             return Evaluation([], {}, 0)
         test = split.test(arrays["as_of_ms"])
         rows = {name: arrays[name][test] for name in leadtimes.nothing()}
-        with torch.no_grad():
-            asked = [
-                torch.from_numpy(rows[name].astype(np.float32)) for name in ("features", "horizon_days", "position")
-            ]
-            told = [out.numpy() for out in network.position(*asked, torch.tensor([_SERVICE_LEVEL]))]
-        metrics = leadtime_metrics(rows, Told(told[1], told[0], told[4]))
+
+        def ask(*inputs: Any) -> Any:
+            with torch.no_grad():
+                asked = [torch.from_numpy(each.astype(np.float32)) for each in inputs]
+                told = [out.numpy() for out in network.position(*asked, torch.tensor([_SERVICE_LEVEL]))]
+            return told[1], told[0], told[4]
+
+        told = told_of(rows, ask)
+        metrics = leadtime_metrics(rows, told)
         figures = {metric.name: metric.value for metric in metrics}
         wanted = {
             "coverage_0.9": "coverage 0.9 of demand over the lead time",
             "ece_risk": "ECE of P(demand > position)",
         }
         calibration = {key: figures[name] for key, name in wanted.items() if name in figures}
-        curves = _curves(rows, told[0])
-        return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told[1]), curves)
+        curves = _curves(rows, told)
+        return Evaluation(metrics, calibration, len(rows["demand"]), _notes(rows, told.quantiles), curves)
 
     def measured(self, network: Any, events: Path, split: Split) -> list[Metric]:
         """Hours, days and shelves on their event log."""
@@ -204,13 +207,16 @@ def _run(head: Any, features: Any) -> Any:
         return np.concatenate([head(part)[0].numpy() for part in torch.from_numpy(features).split(65_536)])
 
 
-def _curves(rows: Arrays, risk: Any) -> list[Curve]:
-    """Of the risk, where the log tells stock levels."""
+def _curves(rows: Arrays, told: Told) -> list[Curve]:
+    """Of the risks, where the log tells stock levels."""
     known = np.isfinite(rows["position"])
     if not known.any():
         return []
     label = rows["demand"][known] > rows["position"][known]
-    return [curve_of("demand over the lead time beyond the position", label, risk[known])]
+    return [
+        curve_of("demand over the lead time beyond the position", label, told.risk[known]),
+        curve_of("the shelf is empty within the lead time", rows["ran_out"][known] > 0, told.empty[known]),
+    ]
 
 
 def _notes(rows: Arrays, published: Any) -> list[str]:

@@ -88,7 +88,13 @@ class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     location: Location
     sku: Id
     name: str | None
-    p_stockout: Annotated[Probability | None, Meta(description="null: the stock was never counted")]
+    p_stockout: Annotated[
+        Probability | None,
+        Meta(
+            description="more is asked for within the lead time than is on hand and arriving; "
+            "null: the stock was never counted"
+        ),
+    ]
     on_hand: Annotated[float | None, Meta(description="units; null: never counted")]
     arriving: Annotated[QuantityOrZero, Meta(description="units on order, due within the lead time")]
     lead_time_days: Annotated[float, Meta(gt=0)]
@@ -102,6 +108,13 @@ class StockoutScore(_Score, frozen=True, kw_only=True, tag="stockout_score"):
     reasons: list[Reason]
     expected_lost_sales: Annotated[
         QuantityOrZero | None, Meta(description="units over the lead time that the stock cannot serve; null: unknown")
+    ] = None
+    p_empty: Annotated[
+        Probability | None,
+        Meta(
+            description="the shelf is empty at some time within the lead time, before a delivery that is on its way as "
+            "well; 1: it is empty now; null: the stock was never counted"
+        ),
     ] = None
     next_hours: Annotated[
         NextHours | None,
@@ -146,3 +159,4 @@ class SupplyAlert(_Score, frozen=True, kw_only=True, tag="supply_alert"):
     suggested_order_quantity: QuantityOrZero
     simulated_stock: bool
     reasons: list[Reason]
+    p_empty: Annotated[Probability | None, Meta(description="as in stockout-scores; null: the model tells none")] = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from features.aggregations.base import Slots, Times
 from features.table import EntityTable
 from features.vectors import regional, shelf
+from features.vectors.deliveries import Moments, moments, open_orders, p_empty
 from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows, with_shelves
 from stream.events import NextHours, StockoutScore
 from stream.joins import REGION_VERSION, UNJOINED, Joins
@@ -26,6 +27,7 @@ _LAST_DEMAND = list(FEATURES).index("days_since_demand")
 _AGES = [_LAST_DEMAND, list(FEATURES).index("days_on_sale")]
 _SHELF_NAMES = np.array(list(shelf.FEATURES), object)
 _FALLBACKS = np.array([None, "no_demand_history", "no_stock_level"], object)
+_NO_MOMENTS = Moments(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 class _Risk(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +42,7 @@ class _Risk(msgspec.Struct, frozen=True, gc=False):
     order_quantity: float
     simulated: bool
     lost_sales: float | None
+    p_empty: float | None
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,14 @@ class StockoutScorer(Scorer):
         joined = _Regions(len(touched.keys))
         if self._tells_hours:
             rows = with_shelves(rows, table, touched.slots, touched.as_of_ms, joined.of(self.joins, touched.keys))
-        outputs = self._run(rows, lead)
+        lowest = moments(*open_orders(table, touched.slots, touched.as_of_ms), rows.on_hand, lead)
+        outputs, p_lowest = self._told(rows, lead, lowest)
         soon = self._next_hours(rows, outputs)
         reasons = self.reasons(_NAMES, rows.features, outputs["contributions"])
         manifest, service_level = self.model.manifest, self.settings.service_level
         out = []
-        told = zip(places, lead.tolist(), _risks(rows, lead, outputs), reasons, strict=True)
+        risks = _risks(rows, lead, outputs, lowest, p_lowest)
+        told = zip(places, lead.tolist(), risks, reasons, strict=True)
         for i, (origin, ((location, sku), days, risk, because)) in enumerate(
             zip(self.origins(table, touched), told, strict=True)
         ):
@@ -82,6 +87,7 @@ class StockoutScorer(Scorer):
                 sku=sku,
                 name=self.reference.name(sku),
                 p_stockout=risk.p_stockout,
+                p_empty=risk.p_empty,
                 on_hand=risk.on_hand,
                 arriving=risk.arriving,
                 lead_time_days=days,
@@ -110,20 +116,25 @@ class StockoutScorer(Scorer):
         rows = stockout_rows(table, slots, as_of_ms, lead)
         ages = rows.features[:, _AGES]
         rows.features[:, _AGES] = np.maximum(ages, 0)  # NaN stays NaN
-        p = np.clip(self._run(rows, lead)["p_stockout"].astype(np.float64), 0.0, 1.0)
+        p = _in_range(self._told(rows, lead, _NO_MOMENTS)[0]["p_stockout"])
         return np.where(np.isnan(rows.on_hand), np.nan, p), rows.on_hand
 
-    def _run(self, rows: StockoutRows, lead: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    def _told(
+        self, rows: StockoutRows, lead: NDArray[np.float64], lowest: Moments
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+        """What the graph tells of the items, and of the moments before deliveries, which are asked in the same call."""
+        n, position = len(lead), rows.on_hand + rows.arriving
         feeds: dict[str, NDArray[Any]] = {
-            "features": rows.features,
-            "lead_time_days": lead.astype(np.float32),
-            "position": (rows.on_hand + rows.arriving).astype(np.float32),
+            "features": np.concatenate([rows.features, rows.features[lowest.row]]),
+            "lead_time_days": np.concatenate([lead, lowest.days]).astype(np.float32),
+            "position": np.concatenate([position, lowest.position]).astype(np.float32),
             "service_level": np.array([self.settings.service_level], np.float32),
         }
         if len(rows.shelves):
-            feeds["shelf"] = np.full((len(lead), rows.shelf.shape[1]), np.nan, np.float32)
+            feeds["shelf"] = np.full((n + len(lowest.row), rows.shelf.shape[1]), np.nan, np.float32)
             feeds["shelf"][rows.shelves] = rows.shelf
-        return self.model.session.run(feeds, len(lead), shared=frozenset({"service_level"}))
+        told = self.model.session.run(feeds, n + len(lowest.row), shared=frozenset({"service_level"}))
+        return {name: output[:n] for name, output in told.items()}, _in_range(told["p_stockout"][n:])
 
     @functools.cached_property
     def _tells_hours(self) -> bool:
@@ -179,11 +190,22 @@ def _at_least_0(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.where(values < 0.0, 0.0, values), np.float64)
 
 
-def _risks(rows: StockoutRows, lead: NDArray[np.float64], outputs: dict[str, NDArray[Any]]) -> Iterator[_Risk]:
+def _in_range(p: NDArray[Any]) -> NDArray[np.float64]:
+    """The same of probabilities."""
+    p = _at_least_0(p)
+    return np.asarray(np.where(p > 1.0, 1.0, p), np.float64)
+
+
+def _risks(
+    rows: StockoutRows,
+    lead: NDArray[np.float64],
+    outputs: dict[str, NDArray[Any]],
+    lowest: Moments,
+    p_lowest: NDArray[np.float64],
+) -> Iterator[_Risk]:
     """What is told of each item."""
     demand = _at_least_0(outputs["demand_quantiles"])
-    risk = _at_least_0(outputs["p_stockout"])
-    risk = np.where(risk > 1.0, 1.0, risk)
+    risk = _in_range(outputs["p_stockout"])
     counted, sold = ~np.isnan(rows.on_hand), ~np.isnan(rows.features[:, _LAST_DEMAND])
     covered = counted & (demand[:, 1] > 0)
     daily = np.where(covered, demand[:, 1], 1.0) / lead
@@ -199,6 +221,7 @@ def _risks(rows: StockoutRows, lead: NDArray[np.float64], outputs: dict[str, NDA
         np.ceil(_at_least_0(outputs["order_quantity"])).tolist(),
         rows.simulated.tolist(),
         _lost_sales(counted, outputs),
+        null_for_nan(p_empty(risk, rows.on_hand, lowest, p_lowest)),
     )
 
 

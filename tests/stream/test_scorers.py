@@ -270,8 +270,9 @@ def test_a_counted_item_has_risk_cover_and_order_quantity() -> None:
     assert record.service_level == 0.9
     assert record.simulated_stock
     assert {r.feature for r in record.reasons} <= STOCKOUT_FEATURES.keys()
-    assert feeds["position"].tolist() == [9.0]
-    assert feeds["lead_time_days"].tolist() == [4.0]
+    assert feeds["position"].tolist() == [9.0, 6.0], "and just before the delivery"
+    assert feeds["lead_time_days"].tolist() == pytest.approx([4.0, 1.0], abs=1e-5)
+    assert record.p_empty == pytest.approx(1 - (0.6 * 0.9 * 0.6) ** 0.5)
     assert feeds["service_level"].tolist() == [np.float32(0.9)]
     assert {a.dtype.name for a in feeds.values()} == {"float32"}
 
@@ -292,9 +293,51 @@ def test_expected_lost_sales_are_told_where_the_model_tells_them() -> None:
     assert [record.expected_lost_sales for record in told] == [1.5, None, None]
 
 
+def purchase(offset: int, quantity: float, due_days: float, sku: str = "A") -> Message:
+    due = T0 + round(due_days * DAY_MS)
+    told = stock("purchase_order_placed", sku, quantity=quantity, expected_at_ms=due, purchase_order_id=f"po{offset}")
+    return message("inventory", f"w:{sku}", told, offset)
+
+
+def test_a_shelf_may_be_empty_before_each_delivery_that_is_due_in_time() -> None:
+    counted = message("inventory", "w:A", stock("stock_counted", quantity=4))
+    due = [purchase(1, 3.0, 2.0), purchase(2, 1.0, 1.0), purchase(3, 9.0, 5.0), purchase(4, 1.0, 2.0)]
+    (record,), feeds = shelf(counted, *due).score(StockoutScorer, stockout_outputs, ["w:A"])
+    assert record.arriving == 5.0, "the third comes after the lead time of 4 days"
+    assert feeds["position"].tolist() == [9.0, 4.0, 5.0], "two deliveries at once are one"
+    assert feeds["lead_time_days"].tolist() == pytest.approx([4.0, 1.0, 2.0], abs=1e-5)
+    assert record.p_stockout == pytest.approx(0.1)
+    assert record.p_empty == pytest.approx(1 - (0.4 * 0.9 * 0.4 * 0.5) ** 0.5)
+
+
+def test_what_is_overdue_counts_as_delivered_and_an_empty_shelf_is_empty() -> None:
+    late = [message("inventory", "w:A", stock("stock_counted", quantity=4)), purchase(1, 3.0, -1.0)]
+    gone = [message("inventory", "w:B", stock("stock_counted", "B", quantity=0), 2), purchase(3, 9.0, 1.0, "B")]
+    desk = shelf(*late, *gone)
+    (one, two), feeds = desk.score(StockoutScorer, stockout_outputs, ["w:A", "w:B"])
+    assert feeds["position"].tolist() == [7.0, 9.0]
+    assert one.p_empty == one.p_stockout == pytest.approx(0.3)
+    assert (two.p_empty, two.p_stockout) == (1.0, pytest.approx(0.1))
+
+
+def test_rows_of_deliveries_are_of_their_own_item() -> None:
+    skus = ("A", "B", "C", "D")
+    counted = [
+        message("inventory", f"w:{sku}", stock("stock_counted", sku, quantity=i + 1), i) for i, sku in enumerate(skus)
+    ]
+    ordered = [purchase(8 + i, 2.0, 1.0, sku) for i, sku in enumerate(skus) if sku != "B"]
+    desk = shelf(*counted, *ordered)
+    together, _ = desk.score(StockoutScorer, stockout_outputs, [f"w:{sku}" for sku in skus])
+    apart = [desk.score(StockoutScorer, stockout_outputs, [f"w:{sku}"])[0][0] for sku in skus]
+    assert [r.p_empty for r in together] == [r.p_empty for r in apart]
+    lasting = [(0.1 * 0.3 * 0.1) ** 0.5, 0.2, (0.3 * 0.5 * 0.3) ** 0.5, (0.4 * 0.6 * 0.4) ** 0.5]
+    assert [r.p_empty for r in together] == pytest.approx([1 - each for each in lasting])
+
+
 def test_an_item_that_was_never_counted_has_no_risk() -> None:
     (record,), _ = shelf(message("demand", "w:A", demand("A"))).score(StockoutScorer, stockout_outputs, ["w:A"])
     assert record.fallback == "no_stock_level"
+    assert record.p_empty is None
     assert (record.p_stockout, record.on_hand, record.days_of_cover) == (None, None, None)
     assert record.demand_p50 == 2.0
 
