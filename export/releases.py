@@ -34,6 +34,6 @@ class Release:
 
 RELEASES = (
     Release("reorder", "0.9.0", "online-retail", _RETAIL),
-    Release("stockout", "0.9.0", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
+    Release("stockout", "0.9.1", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
     Release("next-best-offer", "0.5.0", "online-retail", _RETAIL),
 )
