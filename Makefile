@@ -64,10 +64,13 @@ $(LOGS)/online-retail/event_log.json: $(VENV)/.dev
 	@$(BIN)/tidecast import online-retail --out $(@D)
 $(LOGS)/complete-journey/event_log.json: $(VENV)/.dev
 	@$(BIN)/tidecast import complete-journey --no-simulate --out $(@D)
+# What the reorder model of households learns from: their last baskets are what it is measured on.
+$(LOGS)/complete-journey-but-last/orders.parquet: $(LOGS)/complete-journey/event_log.json
+	@$(BIN)/python -m export.datasets.lastbaskets $(<D) $(@D)
 $(LOGS)/freshretailnet/event_log.json: $(VENV)/.dev
 	@$(BIN)/tidecast import freshretailnet --source data/freshretailnet_subset.parquet --out $(@D)
 
-logs: $(LOGS)/online-retail/event_log.json $(LOGS)/complete-journey/event_log.json $(LOGS)/freshretailnet/event_log.json ## import the data sets that models are trained and measured on
+logs: $(LOGS)/online-retail/event_log.json $(LOGS)/complete-journey-but-last/orders.parquet $(LOGS)/freshretailnet/event_log.json ## import the data sets that models are trained and measured on
 
 evaluate: logs ## measure the released models on the test periods, beside baselines (ARGS='--json models.json')
 	@$(BIN)/tidecast-export report --logs $(LOGS) $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 
 from export.benchmark import Cost, told
 from export.plots import LIFT, RELIABILITY
@@ -13,17 +13,23 @@ from export.work import Origin
 from models.manifest import Manifest, Metric
 from models.session import MOST_ROWS
 
+#: The texts of the shipped models' cards, by model.
+CARDS = Path(__file__).parent / "cards"
 #: Figures where less is better; coverage and the like have a target instead.
 _LESS = ("log loss", "ECE", "pinball", "WAPE", "days off")
 _TARGET = ("coverage", "expected over actual")
 
 
 def card(
-    manifest: Manifest, evaluation: Evaluation, origin: Origin, costs: Sequence[Cost], variants: Sequence[Variant]
+    manifest: Manifest,
+    evaluation: Evaluation,
+    origin: Origin,
+    costs: Sequence[Cost],
+    variants: Sequence[Variant],
+    text: str,
 ) -> str:
-    """The card as Markdown."""
+    """The card as Markdown; `text` is what a person has to say of the model."""
     training = manifest.training
-    text = files("export").joinpath(f"cards/{manifest.name}.md").read_text(encoding="utf-8")
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",

@@ -177,8 +177,16 @@ def release(
     version: Version = "1.0.0",
     data: Data = DATA,
     licence: Licence = LICENCE,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="What you have to say of it, Markdown for its card.  [default: what the shipped model's says]"
+        ),
+    ] = None,
 ) -> None:
     """Writes the released model with manifest and card. Example: `tidecast-export release reorder --version 1.0.0`"""
+    if text is not None and not text.is_file():
+        raise UsageError(f"--text {text}: there is no such file")
     work = work_of(model, out)
-    directory = steps.release_model(work, events, data, licence, version, into)
+    directory = steps.release_model(work, events, data, licence, version, into, text)
     console.print(f"released {directory}")

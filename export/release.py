@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import structs
 
 from export.benchmark import Cost
-from export.card import card
+from export.card import CARDS, card
 from export.convert import OPSET, lacked
 from export.drift import histograms
 from export.errors import UsageError
@@ -38,8 +38,20 @@ GOLDEN_ROWS = 32
 _DRAFT = "0"
 
 
-def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str, version: str, into: Path) -> Path:
+def release(
+    task: Task,
+    work: Work,
+    fallback: Fallback,
+    data: str,
+    licence: str,
+    version: str,
+    into: Path,
+    text: Path | None = None,
+) -> Path:
     """Writes the release; replaces an earlier one of the same version.
+
+    Args:
+        text: what a person has to say of the model, Markdown for its card; that of the shipped one where None.
 
     Returns:
         Its directory.
@@ -67,7 +79,8 @@ def release(task: Task, work: Work, fallback: Fallback, data: str, licence: str,
     )
     directory = into / task.name / version
     _write(work, manifest, directory)
-    (directory / "card.md").write_text(card(manifest, evaluation, origin, costs, variants), encoding="utf-8")
+    said = (text or CARDS / f"{task.name}.md").read_text(encoding="utf-8")
+    (directory / "card.md").write_text(card(manifest, evaluation, origin, costs, variants, said), encoding="utf-8")
     draw(evaluation.curves, directory)
     _golden(task, arrays, origin, directory)
     return directory

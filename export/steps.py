@@ -119,9 +119,11 @@ def _inputs_of(task: Task, arrays: Arrays, origin: Origin) -> InputsOf:
     return lambda rows, seed: task.inputs(arrays, origin.split, rows, seed)
 
 
-def release_model(work: Work, events: Path, data: str, licence: str, version: str, into: Path) -> Path:
+def release_model(
+    work: Work, events: Path, data: str, licence: str, version: str, into: Path, text: Path | None = None
+) -> Path:
     """The released directory."""
     task = task_of(work.model)
     origin = work.load("origin.json", "dataset", Origin)
     fallback = task.fallback(read_log(events), origin.split)
-    return release(task, work, fallback, data, licence, version, into)
+    return release(task, work, fallback, data, licence, version, into, text)

@@ -10,7 +10,7 @@ import typer
 
 from export import steps
 from export.benchmarks import measured
-from export.card import table
+from export.card import CARDS, table
 from export.drift import MOVED
 from export.options import (
     ARTIFACTS,
@@ -133,15 +133,16 @@ def shipped(
     Example: `tidecast-export shipped --model stockout --into my-models`
     """
     wanted = [one for one in RELEASES if one.model in (model or MODELS)]
-    hours = {one.model: logs / one.hours_log if one.hours_log else None for one in wanted}
+    hours = {one.key: logs / one.hours_log if one.hours_log else None for one in wanted}
     together(
         {
-            one.model: partial(_learn, one.model, logs / one.log, out / one.model, hours[one.model], seed, None)
-            for one in sorted(wanted, key=lambda one: hours[one.model] is None)  # what takes longest begins first
+            one.key: partial(_learn, one.model, logs / one.log, out / one.key, hours[one.key], seed, None)
+            for one in sorted(wanted, key=lambda one: hours[one.key] is None)  # what takes longest begins first
         }
     )
     for one in wanted:
-        _finish(one.model, logs / one.log, out / one.model, into, one.version, one.data, one.licence)
+        told = (one.version, one.data, one.licence, CARDS / f"{one.key}.md")
+        _finish(one.model, logs / one.log, out / one.key, one.registry(into), *told)
 
 
 def _learn(model: str, events: Path, work: Path, hours_events: Path | None, seed: int, epochs: int | None) -> None:
@@ -152,8 +153,10 @@ def _learn(model: str, events: Path, work: Path, hours_events: Path | None, seed
         step(model, events, work)
 
 
-def _finish(model: str, events: Path, work: Path, into: Path, version: str, data: str, licence: str) -> None:
+def _finish(
+    model: str, events: Path, work: Path, into: Path, version: str, data: str, licence: str, text: Path | None = None
+) -> None:
     """The steps that measure what the graph costs, alone on the machine, and the release."""
     for step in (quantize, benchmark):
         step(model, events, work)
-    release(model, events, work, into, version, data, licence)
+    release(model, events, work, into, version, data, licence, text)

@@ -10,6 +10,8 @@ from models.manifest import OPTIONAL, Manifest, ManifestError, graph_of, read_ma
 from models.session import Session
 
 SHIPPED = Path(__file__).parent / "artifacts"
+#: Registries within the shipped one: of the models that are made for another kind of shop than a wholesaler.
+SHOPS = ("households",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,16 @@ class Model:
 def names(directory: Path) -> list[str]:
     """The models in a registry."""
     return sorted(d.name for d in directory.glob("*") if d.is_dir() and versions(directory, d.name))
+
+
+def shipped(name: str, shop: str) -> Path:
+    """The registry that a shipped model for a kind of shop is in; that of the wholesaler where there is none for it.
+
+    >>> [shipped(name, "households").name for name in ("reorder", "stockout")]
+    ['households', 'artifacts']
+    """
+    of_shop = SHIPPED / shop
+    return of_shop if shop in SHOPS and versions(of_shop, name) else SHIPPED
 
 
 def load(directory: Path, name: str, version: str | None = None) -> Model:

@@ -9,7 +9,7 @@ from features.store import Entry
 from features.store.base import bucket_of
 from features.vectors import contract
 from models.manifest import ManifestError
-from models.registry import SHIPPED, Model, check_features, load
+from models.registry import Model, check_features, load, shipped
 from stream.ageing import Ageing, index_of, rank_of
 from stream.alerting import Alerting, as_of_ms
 from stream.decode import DecodedBatch
@@ -41,10 +41,10 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
     Raises:
         UsageError: a model is missing, broken, or does not fit its features.
     """
-    directory = settings.directory or SHIPPED
     models = {}
     try:
         for name in SCORERS:
+            directory = settings.directory or shipped(name, settings.shop)
             model = load(directory, name, settings.versions.get(name))
             wanted = contract(model.manifest.vector)
             check_features(model.manifest, wanted.features, wanted.reads, wanted.heads)

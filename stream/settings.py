@@ -99,6 +99,9 @@ class ModelSettings(_Section):
     """Which models run, and how much they tell."""
 
     directory: Path | None = Field(None, description="model registry; null: the models that are shipped")
+    shop: Literal["wholesale", "households"] = Field(
+        "wholesale", description="whose customers the shipped models know; households: reorder of a grocer's"
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
     rescore_after_days: dict[str, Annotated[float, Field(ge=0, lt=100_000)]] = Field(
         default_factory=dict,

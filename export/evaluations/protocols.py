@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,20 @@ class Protocol:
     what: str
     asked: NDArray[np.bool_]
     known: NDArray[np.bool_]
+
+    def of_at_most(self, most: int, seed: int) -> Protocol:
+        """The same of so many baskets, drawn where more are asked.
+
+        >>> every = Protocol("next basket", np.ones(9, np.bool_), np.zeros(9, np.bool_))
+        >>> int(every.of_at_most(4, seed=0).asked.sum()), every.of_at_most(9, seed=0) is every
+        (4, True)
+        """
+        at = np.flatnonzero(self.asked)
+        if len(at) <= most:
+            return self
+        asked = np.zeros(len(self.asked), np.bool_)
+        asked[np.random.default_rng(seed).choice(at, most, replace=False)] = True
+        return replace(self, asked=asked)
 
 
 def next_baskets(baskets: Baskets, from_ms: int) -> Protocol:

@@ -1,11 +1,11 @@
 """Reorder on an event log: the next basket, and what is bought again within 30 days, beside baselines on the same rows.
 
-*Next basket*: at every order of a customer with at least three before it, all products of the customer's past are
-ranked by what was before; the ideal is the whole basket. *Last basket*: the same at the last order of each customer
-with three or more, where the model must have been trained without it (`export/datasets/lastbaskets.py`). *Bought
-again*: right after such an order, each product of the past, that order among it. Baselines are fitted on what was
-known, labels included, and see the same columns. "As the engine feeds it" is with the live tables, which hold fewer
-products.
+*Next basket*: at every order of a customer with at least three before it (of a log with more than 4,000, so many are
+drawn), all products of the customer's past are ranked by what was before; the ideal is the whole basket. *Last basket*:
+the same at the last order of each customer with three or more, where the model must have been trained without it
+(`export/datasets/lastbaskets.py`). *Bought again*: right after such an order, each product of the past, that order
+among it. Baselines are fitted on what was known, labels included, and see the same columns. "As the engine feeds it" is
+with the live tables, which hold fewer products.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from models.session import Session
 #: Places of a list that count.
 PLACES = 10
 HORIZON_DAYS = 30
+#: Orders that are asked at most; of a log with more, so many are drawn.
+_ASKED = 4000
 #: What baselines are fitted on: the latest baskets of each customer, baskets in all, products a basket.
 _LATEST, _FITTED, _PRODUCTS = 15, 8000, 150
 #: Rows that are scored at once, and the inputs that are not a row each.
@@ -102,7 +104,8 @@ def measure(
     baskets = baskets_of(log)
     start = split_of(log.first_ms, log.last_ms, HORIZON_DAYS).test_from_ms if from_ms is None else from_ms
     drawn = resamples(len(baskets.customers), draws, seed)
-    bench = _checked(_Bench(scores, log, baskets, next_baskets(baskets, start), drawn, seed), events, start)
+    protocol = next_baskets(baskets, start).of_at_most(_ASKED, seed)
+    bench = _checked(_Bench(scores, log, baskets, protocol, drawn, seed), events, start)
     tell("next basket", 0.0)
     metrics = bench.next_basket()
     tell(f"bought again within {HORIZON_DAYS} days", 0.5)

@@ -26,32 +26,34 @@ def list_(directory: Directory = None) -> None:
     """
     from features.vectors import contract
     from models.manifest import ManifestError, versions
-    from models.registry import SHIPPED, check_features, load, names
+    from models.registry import SHIPPED, SHOPS, check_features, load, names
 
     registry = directory or SHIPPED
+    registries = [registry, *(registry / shop for shop in SHOPS)]
     table = Table(box=None, header_style="dim")
     for title in ("model", "version", "fits", "trained until", "data", "metrics"):
         table.add_column(title, overflow="fold")
-    found = [(name, version) for name in names(registry) for version in versions(registry, name)]
+    found = [(at, name, version) for at in registries for name in names(at) for version in versions(at, name)]
     if not found:
         raise UsageError(f"there is no released model in {registry}; release one with `tidecast-export release`")
-    for name, version in found:
+    for at, name, version in found:
+        said = name if at == registry else f"{at.name}/{name}"
         try:
-            manifest = load(registry, name, version).manifest
+            manifest = load(at, name, version).manifest
             wanted = contract(manifest.vector)
             check_features(manifest, wanted.features, wanted.reads, wanted.heads)
             fits = "[green]yes[/]"
         except ManifestError as error:
-            table.add_row(name, version, f"[red]no[/]: {error}", "", "", "")
+            table.add_row(said, version, f"[red]no[/]: {error}", "", "", "")
             continue
         metrics = ", ".join(f"{m.name} {m.value:.3f}" for m in manifest.metrics[:4])
-        table.add_row(name, version, fits, manifest.training.trained_until, manifest.training.data, metrics)
+        table.add_row(said, version, fits, manifest.training.trained_until, manifest.training.data, metrics)
     Console().print(table)
 
 
 @models.command()
 def show(
-    name: Annotated[str, typer.Argument(help="such as reorder")],
+    name: Annotated[str, typer.Argument(help="such as reorder, or households/reorder")],
     version: Annotated[str | None, typer.Option(help="[default: the newest]")] = None,
     directory: Directory = None,
 ) -> None:
@@ -67,7 +69,8 @@ def show(
     from models.registry import SHIPPED, load
 
     try:
-        model = load(directory or SHIPPED, name, version)
+        shop, _, of = name.rpartition("/")
+        model = load((directory or SHIPPED) / shop, of, version)
     except ManifestError as error:
         raise UsageError(str(error)) from error
     Console().print(Markdown((model.directory / "card.md").read_text()))

@@ -67,12 +67,14 @@ def _outputs(work: Work, rows: int = 200) -> tuple[Arrays, Arrays, Any]:
 
 def test_released_model_is_complete(measured: Work, shop: Path, tmp_path: Path) -> None:
     work = measured
-    directory = steps.release_model(work, shop, "a made-up shop", "CC0", "9.9.9", tmp_path)
+    said = tmp_path / "said.md"
+    said.write_text("## Limits\n\nMade up.\n")
+    directory = steps.release_model(work, shop, "a made-up shop", "CC0", "9.9.9", tmp_path, said)
     manifest = read_manifest(directory)
     assert (manifest.name, manifest.version) == (work.model, "9.9.9")
     session = Session(directory / "model.onnx")
     assert (session.inputs, session.outputs) == tuple(map(list, graph_of(manifest.task, session.inputs)))
-    assert "## Limits" in (directory / "card.md").read_text(encoding="utf-8")
+    assert (directory / "card.md").read_text(encoding="utf-8").endswith("## Limits\n\nMade up.\n")
     plots = set() if work.model == "stockout" else {"reliability.png", "lift.png"}  # this shop counts no stock
     files = {"model.onnx", "manifest.json", "card.md", "golden.npz"} | plots
     assert {path.name for path in directory.iterdir()} == files

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from export.benchmarks import BENCHMARKS
+from export.card import CARDS
 from export.cli import main
 from export.errors import UsageError
+from export.releases import RELEASES, Release
 from export.report import evaluate_released, time_of, write_report
 from models.manifest import Metric, versions
 from models.registry import SHIPPED
@@ -90,3 +93,23 @@ def test_figures_of_rows_that_were_fitted_are_warned_of(tmp_path: Path) -> None:
 def test_a_directory_without_a_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a released model \(manifest.json\) nor a trained one"):
         evaluate_released("reorder", tmp_path, tmp_path, None, lambda text, share: None)
+
+
+def test_what_is_measured_is_what_is_shipped_for_that_log() -> None:
+    made = {(release.model, release.shop or "", log) for release in RELEASES for log in logs_of(release)}
+    for benchmark in BENCHMARKS:
+        transfer = benchmark.model == "next-best-offer" and benchmark.log == "complete-journey"  # trains there itself
+        log = f"{benchmark.log}-but-last" if benchmark.last else benchmark.log
+        assert transfer or (benchmark.model, benchmark.shop, log) in made
+
+
+def test_each_shipped_model_has_a_work_directory_and_a_text_of_its_own() -> None:
+    keys = [release.key for release in RELEASES]
+    assert len(set(keys)) == len(keys)
+    assert all((CARDS / f"{key}.md").is_file() for key in keys)
+    for release in RELEASES:
+        assert (release.registry(SHIPPED) / release.model / release.version / "model.onnx").is_file(), release.key
+
+
+def logs_of(release: Release) -> list[str]:
+    return [log for log in (release.log, release.hours_log) if log is not None]

@@ -258,6 +258,20 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         load_models(ModelSettings(directory=tmp_path))
 
 
+def test_a_shop_for_households_has_a_reorder_model_of_households() -> None:
+    usual, households = load_models(ModelSettings()), load_models(ModelSettings(shop="households"))
+    assert households.keys() == usual.keys()
+    assert "Complete Journey" in households["reorder"].manifest.training.data
+    assert "Online Retail" in usual["reorder"].manifest.training.data
+    for name in households.keys() - {"reorder"}:
+        assert households[name].directory == usual[name].directory
+
+
+def test_a_registry_of_ones_own_holds_for_any_shop(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no model 'reorder' in .*; there are none"):
+        load_models(ModelSettings(directory=tmp_path, shop="households"))
+
+
 def test_a_pinned_version_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match=r"model 'reorder' has no version '99\.0' in "):
         load_models(ModelSettings(versions={"reorder": "99.0"}))
