@@ -21,19 +21,19 @@ class Benchmark:
         log: the event log's directory among the others.
         since: the date from which on is tested; None leaves it to the evaluation.
         last: the last basket of each customer is tested, of reorder.
-        shop: the registry within the shipped one that the model is in.
+        variant: of the model, whose newest version is measured.
     """
 
     model: str
     log: str
     since: str | None = None
     last: bool = False
-    shop: str = ""
+    variant: str | None = None
 
 
 BENCHMARKS = (
     Benchmark("reorder", "online-retail", "2011-10-16"),
-    Benchmark("reorder", "complete-journey", last=True, shop="households"),
+    Benchmark("reorder", "complete-journey", last=True, variant="households"),
     Benchmark("stockout", "freshretailnet", "2024-06-19"),
     Benchmark("stockout", "online-retail", "2011-10-16"),
     Benchmark("next-best-offer", "complete-journey"),
@@ -62,15 +62,15 @@ def measured(
         events = logs / benchmark.log
         if not events.is_dir():
             raise UsageError(f"{events} is missing; `make logs` makes it")
-        released = registry / benchmark.shop
-        known = versions(released, benchmark.model)
+        known = versions(registry, benchmark.model, benchmark.variant)
         if not known:
-            raise UsageError(f"there is no released {benchmark.model} in {released}; `make models` makes it")
+            what = f"{benchmark.model} for {benchmark.variant}" if benchmark.variant else benchmark.model
+            raise UsageError(f"there is no released {what} in {registry}; `make models` makes it")
 
         def say(text: str, share: float, where: str = f"{benchmark.model}, {benchmark.log}") -> None:
             tell(f"{where}: {text}", share)
 
-        directory = released / benchmark.model / known[-1]
+        directory = registry / benchmark.model / known[-1]
         yield (
             benchmark,
             evaluate_released(benchmark.model, directory, events, benchmark.since, say, warn, benchmark.last),

@@ -31,7 +31,7 @@ HoursEvents = Annotated[
 ]
 Logs = Annotated[Path, typer.Option(help="Holds the event logs that `make logs` makes.")]
 Into = Annotated[Path, typer.Option(help="Where released models live.")]
-Version = Annotated[str, typer.Option(help="Dotted; newer sorts later.")]
+Version = Annotated[str, typer.Option(help="Dotted; newer sorts later. A variant is told behind a plus: 1.0+spain.")]
 Data = Annotated[str, typer.Option(help="What the manifest says of the data.")]
 Licence = Annotated[str, typer.Option(help="Licence of the data.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from export.verify import Verdict
 from export.work import Origin, Work
 from features.vectors import contract
 from models.manifest import (
+    VERSION,
     Fallback,
     Manifest,
     Parity,
@@ -57,8 +59,10 @@ def release(
         Its directory.
 
     Raises:
-        UsageError: a step is missing, or the graph did not pass `verify`.
+        UsageError: a step is missing, the graph did not pass `verify`, or it is no version.
     """
+    if not re.fullmatch(VERSION, version):
+        raise UsageError(f"version {version}: give a dotted one, such as 1.0 or 1.0.2, or a variant, such as 1.0+spain")
     arrays, origin = work.dataset()
     evaluation = work.load("metrics.json", "evaluate", Evaluation)
     verdict = work.load("parity.json", "verify", Verdict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from models.manifest import variant_of
 
 _RETAIL = "Online Retail, Daqing Chen, UCI Machine Learning Repository, DOI 10.24432/C5BW33"
 _HOUSEHOLDS = (
@@ -22,12 +23,11 @@ class Release:
 
     Args:
         model: its name in the registry.
-        version: dotted; newer sorts later.
+        version: dotted; newer sorts later. A variant is told behind a plus.
         log: the event log's directory among those that `make logs` makes.
         data: whose data it is.
         hours_log: another log, with sales by the hour.
         licence: of the data.
-        shop: the registry within the shipped one that it is in, of models for another kind of shop.
     """
 
     model: str
@@ -36,21 +36,17 @@ class Release:
     data: str
     hours_log: str | None = None
     licence: str = "CC BY 4.0"
-    shop: str | None = None
 
     @property
     def key(self) -> str:
         """What its work directory, and the text of its card, are called."""
-        return f"{self.model}-{self.shop}" if self.shop else self.model
-
-    def registry(self, into: Path) -> Path:
-        """Where it is released."""
-        return into / self.shop if self.shop else into
+        variant = variant_of(self.version)
+        return f"{self.model}-{variant}" if variant else self.model
 
 
 RELEASES = (
     Release("reorder", "0.9.0", "online-retail", _RETAIL),
-    Release("reorder", "0.9.0", "complete-journey-but-last", _HOUSEHOLDS, licence="CC0", shop="households"),
+    Release("reorder", "0.9.0+households", "complete-journey-but-last", _HOUSEHOLDS, licence="CC0"),
     Release("stockout", "0.9.1", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
     Release("next-best-offer", "0.5.0", "online-retail", _RETAIL),
 )

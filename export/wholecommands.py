@@ -68,7 +68,8 @@ def report(
     """
     with bar("report") as tell:
         for benchmark, metrics in measured(logs, registry, tuple(model or MODELS), tell, warn):
-            console.print(f"[bold]{benchmark.model}[/bold] on {benchmark.log}")
+            variant = f", {benchmark.variant}" if benchmark.variant else ""
+            console.print(f"[bold]{benchmark.model}[/bold]{variant} on {benchmark.log}")
             for line in table(metrics):
                 console.print(line, markup=False, soft_wrap=True)
             if json is not None:
@@ -142,7 +143,7 @@ def shipped(
     )
     for one in wanted:
         told = (one.version, one.data, one.licence, CARDS / f"{one.key}.md")
-        _finish(one.model, logs / one.log, out / one.key, one.registry(into), *told)
+        _finish(one.model, logs / one.log, out / one.key, into, *told)
 
 
 def _learn(model: str, events: Path, work: Path, hours_events: Path | None, seed: int, epochs: int | None) -> None:

@@ -131,7 +131,8 @@ def graph_of(task: str, names: Collection[str], lacks: Container[str] = ()) -> t
 
 
 #: What counts as a release; other folders, such as drafts, are passed over.
-_VERSION = re.compile(r"\d+(\.\d+)*$")
+VERSION = r"^\d+(\.\d+)*(\+[a-z][a-z0-9-]*)?$"
+_VERSION = re.compile(VERSION)
 
 
 class ManifestError(Exception):
@@ -228,7 +229,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: `reorder`, `stockout` or `next-best-offer`: what scores carry as `model`.
-        version: dotted; newer sorts later.
+        version: dotted; newer sorts later. A variant is told behind a plus: `0.9.0+households`.
         task: a key of `TASKS`.
         vector: the feature vector it reads.
         features: names of the numeric features in column order.
@@ -243,7 +244,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, Meta(min_length=1)]
-    version: Annotated[str, Meta(pattern=r"^\d+(\.\d+)*$")]
+    version: Annotated[str, Meta(pattern=VERSION)]
     task: Literal["reorder", "stockout", "next_best_offer"]
     vector: str
     features: list[str]
@@ -270,16 +271,31 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def variant_of(version: str) -> str | None:
+    """What a version is a variant for: build metadata, as Semantic Versioning calls it.
+
+    >>> variant_of("0.9.0+households"), variant_of("0.9.0")
+    ('households', None)
+    """
+    return version.partition("+")[2] or None
 
 
-def versions(directory: Path, name: str) -> list[str]:
-    """Released versions of a model, oldest first."""
+def _order(version: str) -> tuple[tuple[int, ...], str]:
+    number, _, variant = version.partition("+")
+    return tuple(int(part) for part in number.split(".")), variant
+
+
+def all_versions(directory: Path, name: str) -> list[str]:
+    """Released versions of a model and of its variants, oldest first."""
     found = [
         d.name for d in (directory / name).glob("*") if _VERSION.fullmatch(d.name) and (d / "manifest.json").exists()
     ]
     return sorted(found, key=_order)
+
+
+def versions(directory: Path, name: str, variant: str | None = None) -> list[str]:
+    """Released versions of a model that are no variant, or those of one variant, oldest first."""
+    return [version for version in all_versions(directory, name) if variant_of(version) == variant]
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.manifest import OPTIONAL, Manifest, ManifestError, graph_of, read_manifest, versions
+from models.manifest import (
+    OPTIONAL,
+    Manifest,
+    ManifestError,
+    all_versions,
+    graph_of,
+    read_manifest,
+    variant_of,
+    versions,
+)
 from models.session import Session
 
 SHIPPED = Path(__file__).parent / "artifacts"
-#: Registries within the shipped one: of the models that are made for another kind of shop than a wholesaler.
-SHOPS = ("households",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +32,37 @@ class Model:
 
 def names(directory: Path) -> list[str]:
     """The models in a registry."""
-    return sorted(d.name for d in directory.glob("*") if d.is_dir() and versions(directory, d.name))
+    return sorted(d.name for d in directory.glob("*") if d.is_dir() and all_versions(directory, d.name))
 
 
-def shipped(name: str, shop: str) -> Path:
-    """The registry that a shipped model for a kind of shop is in; that of the wholesaler where there is none for it.
-
-    >>> [shipped(name, "households").name for name in ("reorder", "stockout")]
-    ['households', 'artifacts']
-    """
-    of_shop = SHIPPED / shop
-    return of_shop if shop in SHOPS and versions(of_shop, name) else SHIPPED
+def variants(directory: Path) -> list[str]:
+    """The variants that any model in a registry has."""
+    of_all = (variant_of(version) for name in names(directory) for version in all_versions(directory, name))
+    return sorted({variant for variant in of_all if variant is not None})
 
 
-def load(directory: Path, name: str, version: str | None = None) -> Model:
-    """Loads a model: the newest version, or the one that is named.
+def load(directory: Path, name: str, version: str | None = None, variant: str | None = None) -> Model:
+    """Loads a model: the version that is named, else the newest one.
+
+    Args:
+        directory: the registry.
+        name: of the model.
+        version: which one; of a variant as well.
+        variant: the newest of this one is loaded where no version is named; of a model that has none of it, the newest
+            that is no variant.
 
     Raises:
         ManifestError: no such model or version, or it is broken.
     """
-    known = versions(directory, name)
+    known, usual = all_versions(directory, name), versions(directory, name)
     if not known:
         raise ManifestError(f"there is no model {name!r} in {directory}; there are {names(directory) or 'none'}")
     if version is not None and version not in known:
         raise ManifestError(f"model {name!r} has no version {version!r} in {directory}; there are {known}")
-    chosen = directory / name / (version or known[-1])
+    newest = [*usual, *(versions(directory, name, variant) if variant else [])]
+    if version is None and not newest:
+        raise ManifestError(f"model {name!r} has only variants in {directory}, {known}; name one")
+    chosen = directory / name / (version or newest[-1])
     manifest = read_manifest(chosen)
     if (manifest.name, manifest.version) != (name, chosen.name):
         raise ManifestError(

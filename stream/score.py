@@ -9,7 +9,7 @@ from features.store import Entry
 from features.store.base import bucket_of
 from features.vectors import contract
 from models.manifest import ManifestError
-from models.registry import Model, check_features, load, shipped
+from models.registry import SHIPPED, Model, check_features, load, variants
 from stream.ageing import Ageing, index_of, rank_of
 from stream.alerting import Alerting, as_of_ms
 from stream.decode import DecodedBatch
@@ -39,13 +39,18 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
     """The models that the topology names, checked against the features that the engine has.
 
     Raises:
-        UsageError: a model is missing, broken, or does not fit its features.
+        UsageError: a model is missing, broken, or does not fit its features, or none has the variant.
     """
+    directory = settings.directory or SHIPPED
+    if settings.variant is not None and settings.variant not in variants(directory):
+        raise UsageError(
+            f"models.variant {settings.variant}: no model in {directory} has it; there are "
+            f"{variants(directory) or 'none'} (see `tidecast models list`)"
+        )
     models = {}
     try:
         for name in SCORERS:
-            directory = settings.directory or shipped(name, settings.shop)
-            model = load(directory, name, settings.versions.get(name))
+            model = load(directory, name, settings.versions.get(name), settings.variant)
             wanted = contract(model.manifest.vector)
             check_features(model.manifest, wanted.features, wanted.reads, wanted.heads)
             models[name] = model

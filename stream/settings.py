@@ -99,10 +99,10 @@ class ModelSettings(_Section):
     """Which models run, and how much they tell."""
 
     directory: Path | None = Field(None, description="model registry; null: the models that are shipped")
-    shop: Literal["wholesale", "households"] = Field(
-        "wholesale", description="whose customers the shipped models know; households: reorder of a grocer's"
-    )
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
+    variant: str | None = Field(
+        None, description="take 0.9.0+households before 0.9.0, say, of the models that have such a version"
+    )
     rescore_after_days: dict[str, Annotated[float, Field(ge=0, lt=100_000)]] = Field(
         default_factory=dict,
         description="a score is renewed after so many days without an event, by model; 0: never; else its manifest's",

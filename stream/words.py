@@ -166,8 +166,7 @@ def sentence(value: bytes) -> str:
     else:
         who, reasons = f"{record.location}:{record.sku}", record.reasons
         status = f"{record.status}: " if isinstance(record, SupplyAlert) else ""
-        risk = "risk unknown" if record.p_stockout is None else f"{record.p_stockout:.0%} runs out"
-        told = [f"{status}{record.name or record.sku} {risk}, order {record.suggested_order_quantity:,.0f}"]
+        told = [f"{status}{record.name or record.sku} {_risk(record)}, order {record.suggested_order_quantity:,.0f}"]
         if isinstance(record, StockoutScore) and record.next_hours is not None:
             soon = record.next_hours
             why = because(soon.reasons)
@@ -176,6 +175,16 @@ def sentence(value: bytes) -> str:
         told.append(f"fallback {record.fallback}")
     why = because(reasons)
     return f"{who}: " + ", ".join(told or ["nothing"]) + (f" ({why})" if why else "")
+
+
+def _risk(record: StockoutScore | SupplyAlert) -> str:
+    """Whether the shelf runs out, and whether it does although an order is placed now."""
+    if record.p_stockout is None:
+        return "risk unknown"
+    late = f"{record.p_stockout:.0%} for an order now to come too late"
+    if record.p_empty is None:
+        return late
+    return f"{'out of stock' if record.on_hand == 0 else f'{record.p_empty:.0%} runs out'}, {late}"
 
 
 def _said(reason: Reason) -> str:

@@ -13,7 +13,7 @@ from scipy import stats  # type: ignore[import-untyped]  # ships no types
 from export.datasets.stockout import Arrays
 from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
 from export.evaluations.weighted import calibration, mean, probabilities
-from features.vectors.deliveries import moments, p_empty
+from features.vectors.deliveries import before_deliveries, p_empty
 from features.vectors.stockout import FEATURES
 from models.manifest import Metric
 
@@ -51,7 +51,7 @@ def told_of(rows: Arrays, ask: Ask) -> Told:
     """What a model, or a baseline, tells of rows as `datasets.stockout.build` gives them."""
     quantiles, risk, lost = ask(rows["features"], rows["horizon_days"], rows["position"])
     on_hand = rows["on_hand"].astype(np.float64)
-    lowest = moments(rows["order_units"], rows["order_due_days"], on_hand, rows["horizon_days"])
+    lowest = before_deliveries(rows["order_units"], rows["order_due_days"], on_hand, rows["horizon_days"])
     _, then, _ = ask(rows["features"][lowest.row], lowest.days, lowest.position)
     empty = p_empty(risk.astype(np.float64), on_hand, lowest, then.astype(np.float64))
     return Told(quantiles, risk, lost, empty)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from export.errors import UsageError
 from features.vectors import contract
-from models.manifest import TASKS
+from models.manifest import TASKS, VERSION
 
 #: The task of each model that the engine runs.
 NAMES: Mapping[str, Literal["reorder", "stockout", "next_best_offer"]] = {
@@ -26,7 +26,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         name: which model it takes the place of.
-        version: dotted; newer sorts later.
+        version: dotted; newer sorts later. A variant is told behind a plus.
         data: what it was trained on.
         features: the columns of its feature input, in its order; all of the vector's where empty.
         unknown: what it is given where a feature is unknown, by feature; 0 where nothing is said. Also the reference
@@ -40,7 +40,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Literal["reorder", "stockout", "next-best-offer"]
-    version: Annotated[str, Meta(pattern=r"^\d+(\.\d+)*$")]
+    version: Annotated[str, Meta(pattern=VERSION)]
     data: str
     features: list[str] = []
     unknown: dict[str, float] = {}

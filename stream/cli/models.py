@@ -25,35 +25,33 @@ def list_(directory: Directory = None) -> None:
         tidecast models list
     """
     from features.vectors import contract
-    from models.manifest import ManifestError, versions
-    from models.registry import SHIPPED, SHOPS, check_features, load, names
+    from models.manifest import ManifestError, all_versions
+    from models.registry import SHIPPED, check_features, load, names
 
     registry = directory or SHIPPED
-    registries = [registry, *(registry / shop for shop in SHOPS)]
     table = Table(box=None, header_style="dim")
     for title in ("model", "version", "fits", "trained until", "data", "metrics"):
         table.add_column(title, overflow="fold")
-    found = [(at, name, version) for at in registries for name in names(at) for version in versions(at, name)]
+    found = [(name, version) for name in names(registry) for version in all_versions(registry, name)]
     if not found:
         raise UsageError(f"there is no released model in {registry}; release one with `tidecast-export release`")
-    for at, name, version in found:
-        said = name if at == registry else f"{at.name}/{name}"
+    for name, version in found:
         try:
-            manifest = load(at, name, version).manifest
+            manifest = load(registry, name, version).manifest
             wanted = contract(manifest.vector)
             check_features(manifest, wanted.features, wanted.reads, wanted.heads)
             fits = "[green]yes[/]"
         except ManifestError as error:
-            table.add_row(said, version, f"[red]no[/]: {error}", "", "", "")
+            table.add_row(name, version, f"[red]no[/]: {error}", "", "", "")
             continue
         metrics = ", ".join(f"{m.name} {m.value:.3f}" for m in manifest.metrics[:4])
-        table.add_row(said, version, fits, manifest.training.trained_until, manifest.training.data, metrics)
+        table.add_row(name, version, fits, manifest.training.trained_until, manifest.training.data, metrics)
     Console().print(table)
 
 
 @models.command()
 def show(
-    name: Annotated[str, typer.Argument(help="such as reorder, or households/reorder")],
+    name: Annotated[str, typer.Argument(help="such as reorder")],
     version: Annotated[str | None, typer.Option(help="[default: the newest]")] = None,
     directory: Directory = None,
 ) -> None:
@@ -69,8 +67,7 @@ def show(
     from models.registry import SHIPPED, load
 
     try:
-        shop, _, of = name.rpartition("/")
-        model = load((directory or SHIPPED) / shop, of, version)
+        model = load(directory or SHIPPED, name, version)
     except ManifestError as error:
         raise UsageError(str(error)) from error
     Console().print(Markdown((model.directory / "card.md").read_text()))

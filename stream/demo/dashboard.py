@@ -85,8 +85,8 @@ class Dashboard:
 
     def _alerts(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for title in ("when", "status", "product", "risk", "on hand", "days of cover", "order now"):
-            table.add_column(title, no_wrap=True, justify="right" if title in ("risk", "on hand") else "left")
+        for title in ("when", "status", "product", "risk", "empty", "on hand", "days of cover", "order now"):
+            table.add_column(title, no_wrap=True, justify="right" if title in ("risk", "empty", "on hand") else "left")
         for blob in reversed(self._observer.alerts):
             a = _ALERT.decode(blob)
             when = datetime.fromtimestamp(a.as_of_ms / 1000, UTC).strftime("%d %b %H:%M")
@@ -96,6 +96,7 @@ class Dashboard:
                 Text(a.status, _COLOURS[a.status]),
                 a.name or a.sku,
                 f"{a.p_stockout:.0%}",
+                "–" if a.p_empty is None else f"{a.p_empty:.0%}",
                 f"{a.on_hand or 0:,.0f}",
                 cover,
                 f"{a.suggested_order_quantity:,.0f}",

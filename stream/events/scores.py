@@ -159,4 +159,6 @@ class SupplyAlert(_Score, frozen=True, kw_only=True, tag="supply_alert"):
     suggested_order_quantity: QuantityOrZero
     simulated_stock: bool
     reasons: list[Reason]
-    p_empty: Annotated[Probability | None, Meta(description="as in stockout-scores; null: the model tells none")] = None
+    p_empty: Annotated[
+        Probability | None, Meta(description="as in stockout-scores; null: an earlier version wrote it")
+    ] = None

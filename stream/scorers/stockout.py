@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.aggregations.base import Slots, Times
 from features.table import EntityTable
 from features.vectors import regional, shelf
-from features.vectors.deliveries import Moments, moments, open_orders, p_empty
+from features.vectors.deliveries import BeforeDeliveries, before_deliveries, open_orders, p_empty
 from features.vectors.stockout import FEATURES, StockoutRows, stockout_rows, with_shelves
 from stream.events import NextHours, StockoutScore
 from stream.joins import REGION_VERSION, UNJOINED, Joins
@@ -27,7 +27,7 @@ _LAST_DEMAND = list(FEATURES).index("days_since_demand")
 _AGES = [_LAST_DEMAND, list(FEATURES).index("days_on_sale")]
 _SHELF_NAMES = np.array(list(shelf.FEATURES), object)
 _FALLBACKS = np.array([None, "no_demand_history", "no_stock_level"], object)
-_NO_MOMENTS = Moments(np.empty(0, np.int64), np.empty(0), np.empty(0))
+_NO_DELIVERIES = BeforeDeliveries(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 class _Risk(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +64,7 @@ class StockoutScorer(Scorer):
         joined = _Regions(len(touched.keys))
         if self._tells_hours:
             rows = with_shelves(rows, table, touched.slots, touched.as_of_ms, joined.of(self.joins, touched.keys))
-        lowest = moments(*open_orders(table, touched.slots, touched.as_of_ms), rows.on_hand, lead)
+        lowest = before_deliveries(*open_orders(table, touched.slots, touched.as_of_ms), rows.on_hand, lead)
         outputs, p_lowest = self._told(rows, lead, lowest)
         soon = self._next_hours(rows, outputs)
         reasons = self.reasons(_NAMES, rows.features, outputs["contributions"])
@@ -116,13 +116,13 @@ class StockoutScorer(Scorer):
         rows = stockout_rows(table, slots, as_of_ms, lead)
         ages = rows.features[:, _AGES]
         rows.features[:, _AGES] = np.maximum(ages, 0)  # NaN stays NaN
-        p = _in_range(self._told(rows, lead, _NO_MOMENTS)[0]["p_stockout"])
+        p = _in_range(self._told(rows, lead, _NO_DELIVERIES)[0]["p_stockout"])
         return np.where(np.isnan(rows.on_hand), np.nan, p), rows.on_hand
 
     def _told(
-        self, rows: StockoutRows, lead: NDArray[np.float64], lowest: Moments
+        self, rows: StockoutRows, lead: NDArray[np.float64], lowest: BeforeDeliveries
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
-        """What the graph tells of the items, and of the moments before deliveries, which are asked in the same call."""
+        """What the graph tells of the items, and in the same call, of the times before deliveries."""
         n, position = len(lead), rows.on_hand + rows.arriving
         feeds: dict[str, NDArray[Any]] = {
             "features": np.concatenate([rows.features, rows.features[lowest.row]]),
@@ -200,7 +200,7 @@ def _risks(
     rows: StockoutRows,
     lead: NDArray[np.float64],
     outputs: dict[str, NDArray[Any]],
-    lowest: Moments,
+    lowest: BeforeDeliveries,
     p_lowest: NDArray[np.float64],
 ) -> Iterator[_Risk]:
     """What is told of each item."""

@@ -16,6 +16,7 @@ from export import steps
 from export.cli import main
 from export.errors import UsageError
 from export.history import read_log
+from export.pathcommands import release
 from export.tasks import MODELS, task_of
 from export.work import Work
 from models.manifest import graph_of, read_manifest
@@ -78,6 +79,15 @@ def test_released_model_is_complete(measured: Work, shop: Path, tmp_path: Path) 
     plots = set() if work.model == "stockout" else {"reliability.png", "lift.png"}  # this shop counts no stock
     files = {"model.onnx", "manifest.json", "card.md", "golden.npz"} | plots
     assert {path.name for path in directory.iterdir()} == files
+
+
+def test_what_is_no_version_or_no_text_is_refused(work: Work, shop: Path, tmp_path: Path) -> None:
+    for version in ("1.0-beta", "next", "1.0+Spain", ""):
+        with pytest.raises(UsageError, match=r"give a dotted one, such as 1\.0"):
+            steps.release_model(work, shop, "a made-up shop", "CC0", version, tmp_path)
+    with pytest.raises(UsageError, match=r"--text .*nothing.md: there is no such file"):
+        release(work.model, shop, work.directory, tmp_path, text=tmp_path / "nothing.md")
+    assert not list(tmp_path.iterdir())
 
 
 def test_contributions_add_up(work: Work) -> None:

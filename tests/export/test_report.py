@@ -13,7 +13,7 @@ from export.cli import main
 from export.errors import UsageError
 from export.releases import RELEASES, Release
 from export.report import evaluate_released, time_of, write_report
-from models.manifest import Metric, versions
+from models.manifest import Metric, variant_of, versions
 from models.registry import SHIPPED
 from tests.export.shop import write_shop
 
@@ -96,11 +96,11 @@ def test_a_directory_without_a_model_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_measured_is_what_is_shipped_for_that_log() -> None:
-    made = {(release.model, release.shop or "", log) for release in RELEASES for log in logs_of(release)}
+    made = {(release.model, variant_of(release.version), log) for release in RELEASES for log in logs_of(release)}
     for benchmark in BENCHMARKS:
         transfer = benchmark.model == "next-best-offer" and benchmark.log == "complete-journey"  # trains there itself
         log = f"{benchmark.log}-but-last" if benchmark.last else benchmark.log
-        assert transfer or (benchmark.model, benchmark.shop, log) in made
+        assert transfer or (benchmark.model, benchmark.variant, log) in made
 
 
 def test_each_shipped_model_has_a_work_directory_and_a_text_of_its_own() -> None:
@@ -108,7 +108,7 @@ def test_each_shipped_model_has_a_work_directory_and_a_text_of_its_own() -> None
     assert len(set(keys)) == len(keys)
     assert all((CARDS / f"{key}.md").is_file() for key in keys)
     for release in RELEASES:
-        assert (release.registry(SHIPPED) / release.model / release.version / "model.onnx").is_file(), release.key
+        assert (SHIPPED / release.model / release.version / "model.onnx").is_file(), release.key
 
 
 def logs_of(release: Release) -> list[str]:

@@ -12,7 +12,7 @@ from models.manifest import graph_of, read_manifest
 from models.session import Session
 
 ARTIFACTS = Path(__file__).parents[2] / "models" / "artifacts"
-RELEASED = sorted(path.parent for deep in ("*/*", "*/*/*") for path in ARTIFACTS.glob(f"{deep}/manifest.json"))
+RELEASED = sorted(path.parent for path in ARTIFACTS.glob("*/*/manifest.json"))
 #: Inputs that are not a row each, by task.
 SHARED = {
     "reorder": frozenset({"words", "place", "age_days"}),

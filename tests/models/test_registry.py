@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.manifest import Head, ManifestError, versions
-from models.registry import check_features, load, names
+from models.manifest import Head, ManifestError, all_versions, versions
+from models.registry import check_features, load, names, variants
 from tests.models.tiny import REORDER, SCALING, manifest, released
 
 FEATURES = ["recency", "frequency"]
@@ -28,6 +28,26 @@ def test_newer_versions_sort_later_by_number_and_the_newest_is_loaded(tmp_path: 
     assert versions(tmp_path, "reorder") == ["0.2", "0.9", "0.10", "0.10.1", "2"]
     assert load(tmp_path, "reorder").manifest.version == "2"
     assert load(tmp_path, "reorder", "0.10").manifest.version == "0.10"
+
+
+def test_variants_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+    for version in ("1.0", "1.1+spain", "1.0+spain", "1.1+france", "0.9"):
+        released(tmp_path, version=version)
+    assert versions(tmp_path, "reorder") == ["0.9", "1.0"]
+    assert versions(tmp_path, "reorder", "spain") == ["1.0+spain", "1.1+spain"]
+    assert all_versions(tmp_path, "reorder") == ["0.9", "1.0", "1.0+spain", "1.1+france", "1.1+spain"]
+    assert variants(tmp_path) == ["france", "spain"]
+    assert load(tmp_path, "reorder").manifest.version == "1.0"
+    assert load(tmp_path, "reorder", variant="spain").manifest.version == "1.1+spain"
+    assert load(tmp_path, "reorder", variant="italy").manifest.version == "1.0"
+    assert load(tmp_path, "reorder", "1.0+spain").manifest.version == "1.0+spain"
+
+
+def test_a_model_with_variants_alone_says_so(tmp_path: Path) -> None:
+    released(tmp_path, version="1.0+spain")
+    with pytest.raises(ManifestError, match=r"'reorder' has only variants in .*, \['1.0\+spain'\]; name one"):
+        load(tmp_path, "reorder")
+    assert load(tmp_path, "reorder", variant="spain").manifest.version == "1.0+spain"
 
 
 def test_only_releases_are_listed(tmp_path: Path) -> None:

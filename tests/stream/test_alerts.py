@@ -34,6 +34,7 @@ def score(p: float | None, on_hand: float | None = 5.0, at: int = 1_000) -> Stoc
         service_level=0.95,
         simulated_stock=True,
         reasons=[Reason("units_7d", 3.0, 0.4)],
+        p_empty=0.9,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.store import MemoryStore
+from models.manifest import versions
 from models.registry import SHIPPED
 from stream.errors import UsageError
 from stream.events import NextBestOffers, ReorderScores, SourceOffset, StockoutScore, SupplyAlert
@@ -241,7 +242,7 @@ def test_an_alert_is_stated_again_only_with_the_record_of_its_change(engine: Eng
     ],
 )
 def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, name: str, change: object, message: str) -> None:
-    newest = sorted((SHIPPED / "reorder").iterdir())[-1]
+    newest = SHIPPED / "reorder" / versions(SHIPPED, "reorder")[-1]
     copy = tmp_path / "reorder" / newest.name
     copy.mkdir(parents=True)
     (copy / "model.onnx").write_bytes((newest / "model.onnx").read_bytes())
@@ -258,18 +259,25 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         load_models(ModelSettings(directory=tmp_path))
 
 
-def test_a_shop_for_households_has_a_reorder_model_of_households() -> None:
-    usual, households = load_models(ModelSettings()), load_models(ModelSettings(shop="households"))
+def test_a_variant_is_taken_of_the_models_that_have_it() -> None:
+    usual, households = load_models(ModelSettings()), load_models(ModelSettings(variant="households"))
     assert households.keys() == usual.keys()
     assert "Complete Journey" in households["reorder"].manifest.training.data
     assert "Online Retail" in usual["reorder"].manifest.training.data
+    assert households["reorder"].manifest.version.endswith("+households")
     for name in households.keys() - {"reorder"}:
         assert households[name].directory == usual[name].directory
 
 
-def test_a_registry_of_ones_own_holds_for_any_shop(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no model 'reorder' in .*; there are none"):
-        load_models(ModelSettings(directory=tmp_path, shop="households"))
+def test_a_pinned_version_goes_before_a_variant() -> None:
+    usual = load_models(ModelSettings())["reorder"].manifest.version
+    pinned = ModelSettings(variant="households", versions={"reorder": usual})
+    assert load_models(pinned)["reorder"].manifest.version == usual
+
+
+def test_a_variant_that_no_model_has_is_named() -> None:
+    with pytest.raises(UsageError, match=r"models.variant spain: no model in .* has it; there are \['households'\]"):
+        load_models(ModelSettings(variant="spain"))
 
 
 def test_a_pinned_version_that_is_not_there_is_named() -> None:

@@ -96,8 +96,11 @@ def test_alerts_are_sentences() -> None:
         "simulated_stock": False,
         "reasons": [{"feature": "units_7d", "value": 9.0, "contribution": 0.1}],
     }
-    said = sentence(msgspec.json.encode(alert))
-    assert said == "w:A: raised: A 50% runs out, order 1,200 (9 ordered in 7 days)"
+    late = "50% for an order now to come too late, order 1,200 (9 ordered in 7 days)"
+    assert sentence(msgspec.json.encode(alert)) == f"w:A: raised: A {late}"
+    assert sentence(msgspec.json.encode(alert | {"p_empty": 0.7})) == f"w:A: raised: A 70% runs out, {late}"
+    gone = alert | {"p_empty": 1.0, "on_hand": 0.0}
+    assert sentence(msgspec.json.encode(gone)) == f"w:A: raised: A out of stock, {late}"
 
 
 def test_other_records_stay_as_they_are() -> None:

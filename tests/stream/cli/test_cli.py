@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner
 
+from models.manifest import all_versions, variant_of, versions
 from models.registry import SHIPPED
 from stream import admin
 from stream.admin import connect
@@ -198,10 +199,10 @@ def test_a_store_that_is_not_there(tidecast: Any, services: Embedded) -> None:
 
 def test_a_model_that_does_not_fit(tidecast: Any, tmp_path: Path) -> None:
     for name in ("reorder", "stockout", "next-best-offer"):
-        newest = sorted((SHIPPED / name).iterdir())[-1]
+        newest = SHIPPED / name / versions(SHIPPED, name)[-1]
         (tmp_path / "m" / name).mkdir(parents=True)
         (tmp_path / "m" / name / newest.name).symlink_to(newest)
-    newest = sorted((SHIPPED / "stockout").iterdir())[-1]
+    newest = SHIPPED / "stockout" / versions(SHIPPED, "stockout")[-1]
     broken = tmp_path / "m" / "stockout" / newest.name
     broken.unlink()
     broken.mkdir()
@@ -215,6 +216,18 @@ def test_a_model_that_does_not_fit(tidecast: Any, tmp_path: Path) -> None:
     listed = tidecast("models", "list", "-d", directory)
     assert listed.code == 0
     assert "does not fit its features" in listed.out
+
+
+def test_variants_are_listed_and_shown(tidecast: Any) -> None:
+    variant = next(version for version in all_versions(SHIPPED, "reorder") if variant_of(version) == "households")
+    listed = tidecast("models", "list")
+    assert listed.code == 0
+    assert variant in listed.out
+    shown = tidecast("models", "show", "reorder", "--version", variant)
+    assert shown.code == 0
+    assert "Complete Journey" in shown.out
+    assert "Complete Journey" not in tidecast("models", "show", "reorder").out.split("Figures")[0]
+    tidecast("run", "--set", "models.variant=spain").refused("models.variant spain: no model in ")
 
 
 def test_models_that_are_not_there(tidecast: Any, tmp_path: Path) -> None:
