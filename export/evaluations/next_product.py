@@ -29,7 +29,7 @@ from models.session import Session
 #: Offers that are shown.
 SHOWN = 5
 _TEST_DAYS = 46
-_MOST_ORDERS = 1_000
+_MOST_ORDERS = 4_000
 _SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"})
 
 _COUNTING = "personal frequency"
