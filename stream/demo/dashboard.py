@@ -21,6 +21,17 @@ _REORDER = msgspec.json.Decoder(ReorderScores)
 _OFFERS = msgspec.json.Decoder(NextBestOffers)
 _CUSTOMERS = 4
 _COLOURS = {"raised": "yellow", "escalated": "red", "resolved": "green"}
+#: Columns of alerts and how wide they are at least: where there is little room, the product gives way.
+_ALERT_COLUMNS = {
+    "when": 12,
+    "status": 9,
+    "product": 8,
+    "risk": 4,
+    "empty": 5,
+    "on hand": 7,
+    "cover": 6,
+    "order now": 9,
+}
 
 
 class Rates:
@@ -85,12 +96,15 @@ class Dashboard:
 
     def _alerts(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for title in ("when", "status", "product", "risk", "empty", "on hand", "days of cover", "order now"):
-            table.add_column(title, no_wrap=True, justify="right" if title in ("risk", "empty", "on hand") else "left")
+        for title, width in _ALERT_COLUMNS.items():
+            number = title not in ("when", "status", "product")
+            table.add_column(
+                title, no_wrap=True, overflow="ellipsis", min_width=width, justify="right" if number else "left"
+            )
         for blob in reversed(self._observer.alerts):
             a = _ALERT.decode(blob)
             when = datetime.fromtimestamp(a.as_of_ms / 1000, UTC).strftime("%d %b %H:%M")
-            cover = "–" if a.days_of_cover is None else f"{a.days_of_cover:.1f}"
+            cover = "–" if a.days_of_cover is None else f"{a.days_of_cover:.1f} d"
             table.add_row(
                 when,
                 Text(a.status, _COLOURS[a.status]),

@@ -164,7 +164,7 @@ def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
     assert f"dead letters {len(POISON)}" in text
     assert "clicks (simulated)" in text
     assert "stock levels are simulated" in text
-    assert all(title in text for title in ("risk", "empty", "on hand", "days of cover"))
+    assert all(title in text for title in ("risk", "empty", "on hand", "cover", "order now"))
     assert "sees the offer (simulated)" in text
     assert "a note" in text
     for model in ("reorder", "stockout", "next-best-offer"):
