@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -21,17 +22,9 @@ _REORDER = msgspec.json.Decoder(ReorderScores)
 _OFFERS = msgspec.json.Decoder(NextBestOffers)
 _CUSTOMERS = 4
 _COLOURS = {"raised": "yellow", "escalated": "red", "resolved": "green"}
-#: Columns of alerts and how wide they are at least: where there is little room, the product gives way.
-_ALERT_COLUMNS = {
-    "when": 12,
-    "status": 9,
-    "product": 8,
-    "risk": 4,
-    "empty": 5,
-    "on hand": 7,
-    "cover": 6,
-    "order now": 9,
-}
+#: Columns of alerts; the product gets the room that the others leave.
+_TEXTS, _PRODUCT = ("when", "status"), "product"
+_NUMBERS = ("risk", "empty", "on hand", "cover", "order now")
 
 
 class Rates:
@@ -96,11 +89,9 @@ class Dashboard:
 
     def _alerts(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for title, width in _ALERT_COLUMNS.items():
-            number = title not in ("when", "status", "product")
-            table.add_column(
-                title, no_wrap=True, overflow="ellipsis", min_width=width, justify="right" if number else "left"
-            )
+        for title in (*_TEXTS, _PRODUCT, *_NUMBERS):
+            justify: Literal["left", "right"] = "right" if title in _NUMBERS else "left"
+            table.add_column(title, no_wrap=True, justify=justify, ratio=1 if title == _PRODUCT else None)
         for blob in reversed(self._observer.alerts):
             a = _ALERT.decode(blob)
             when = datetime.fromtimestamp(a.as_of_ms / 1000, UTC).strftime("%d %b %H:%M")
