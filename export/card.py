@@ -45,7 +45,7 @@ def card(
         f"{origin.split.horizon_days} days past their as-of time; "
         "no label of training or validation reaches into the test.",
         "",
-        f"Simulated: {'; '.join(training.simulated) or 'nothing'}.",
+        f"Simulated in making these rows: {'; '.join(training.simulated) or 'nothing'}.",
         "",
         "## Figures on the test period",
         "",
