@@ -1,4 +1,4 @@
-"""`make models`: each shipped model is made in a work directory of its own, and released with its own version and text."""
+"""`make models`: each shipped model has a work directory of its own, and is released with its own version and text."""
 
 from __future__ import annotations
 
