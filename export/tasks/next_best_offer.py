@@ -14,7 +14,7 @@ from export.datasets import next_best_offer as dataset
 from export.datasets.popularity import Popularity
 from export.fit import Recipe, seeded, train
 from export.history import Log
-from export.networks.two_tower import START, Customers, OfferNet, Offers
+from export.networks.two_tower import BEST, START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.candidates import Candidates, candidates_of, popularity
@@ -159,7 +159,9 @@ class NextBestOffer(Task):
         rng = np.random.default_rng(seed)
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
-        offers = rng.choice(len(arrays["product_price"]), min(_OFFERS, len(arrays["product_price"])), replace=False)
+        sold = len(arrays["product_price"])
+        most = min(_OFFERS, max(sold, BEST))  # a shop that sells fewer than are shown has some of its products twice
+        offers = rng.choice(sold, most, replace=sold < most)
         told = Shop(arrays).offers(offers, int(arrays["as_of_ms"][pick[0]]) // DAY_MS)
         price = told.price.numpy()
         discount = rng.choice([0.0, 0.1, 0.2], len(offers))

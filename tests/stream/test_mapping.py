@@ -83,7 +83,8 @@ def test_rows_that_do_not_fit_are_kept_with_reasons(tmp_path: Path) -> None:
     assert rejected[0]["reason"] == "line: Expected `float` > 0.0 - at `$.quantity`"
     assert rejected[0]["values"]["Code"] == "C"
     assert rejected[1]["reason"] == (
-        "Object missing required field `event_time_ms` (empty, or not in [time] format '%d/%m/%Y %H:%M')"
+        "Object missing required field `event_time_ms` (empty, not in [time] format '%d/%m/%Y %H:%M',"
+        " or an hour that clocks in Europe/London skipped)"
     )
     assert rejected[1]["values"]["Date"] == "yesterday"
     assert rejected[2]["reason"] == "line: Expected `float`, got `str` - at `$.quantity`"
