@@ -24,8 +24,7 @@ _HALF_LIVES_DAYS = (3.0, 14.0, 60.0, 240.0)
 #: Places of names for their popularity: many, since a rare product that shares one with a popular one looks popular.
 _POPULAR = 65_536
 _MIXERS = (1, 31, 1009, 32749, 65537, 131071, 524287, 999983)
-#: Offers that are shown; a graph is asked of as many at least.
-BEST = 5
+_BEST = 5
 _SOLD_HIDDEN = 16
 #: Log-odds of an offer before anything is learnt.
 START = -4.0
@@ -227,7 +226,7 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
         worth = probability * margin
         open_ = eligible > 0
-        _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), BEST, dim=1)
+        _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), _BEST, dim=1)
         chance = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
         held = (own_product != 0).to(worth.dtype)
         sequence, other = self._reasons(pieces, top, matched_top(own_product, offer_product[top], held))

@@ -14,7 +14,7 @@ from export.datasets import next_best_offer as dataset
 from export.datasets.popularity import Popularity
 from export.fit import Recipe, seeded, train
 from export.history import Log
-from export.networks.two_tower import BEST, START, Customers, OfferNet, Offers
+from export.networks.two_tower import START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
 from export.tasks.candidates import Candidates, candidates_of, popularity
@@ -160,11 +160,12 @@ class NextBestOffer(Task):
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
         sold = len(arrays["product_price"])
-        most = min(_OFFERS, max(sold, BEST))  # a shop that sells fewer than are shown has some of its products twice
-        offers = rng.choice(sold, most, replace=sold < most)
+        # A small shop has products several times, at discounts that are never equal: so no two offers are worth the same.
+        few = sold < _OFFERS
+        offers = rng.choice(sold, _OFFERS, replace=few)
         told = Shop(arrays).offers(offers, int(arrays["as_of_ms"][pick[0]]) // DAY_MS)
         price = told.price.numpy()
-        discount = rng.choice([0.0, 0.1, 0.2], len(offers))
+        discount = rng.uniform(0.0, 0.2, len(offers)) if few else rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
         customers = {name: part.numpy() for name, part in _customers(arrays, pick)._asdict().items()}
         eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)

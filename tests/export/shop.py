@@ -14,13 +14,13 @@ FIRST_MS = 15_000 * DAY_MS
 def write_shop(directory: Path, days: int = 215, customers: int = 60, products: int = 80, seed: int = 3) -> Path:
     """Writes orders.parquet and catalog.parquet as the importer does."""
     rng = np.random.default_rng(seed)
-    favourites = [rng.choice(products, 12, replace=False) for _ in range(customers)]
+    favourites = [rng.choice(products, min(12, products), replace=False) for _ in range(customers)]
     rows = []
     for customer in range(customers):
         gap = rng.uniform(3, 12)
         time = rng.uniform(0, gap)
         while time < days:
-            habits = rng.choice(favourites[customer], 4, replace=False).tolist()
+            habits = rng.choice(favourites[customer], min(4, products), replace=False).tolist()
             basket = sorted({*habits, int(rng.integers(products))})
             rows.append((FIRST_MS + int(time * DAY_MS), customer, basket))
             time += rng.exponential(gap) + 0.1

@@ -187,3 +187,11 @@ def test_train_makes_the_data_set_it_lacks(shop: Path, tmp_path: Path, monkeypat
     os.utime(shop / "orders.parquet", (made + 1, made + 1))
     assert not work.is_of(shop), "the log has changed since"
     assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_shop_with_fewer_products_than_are_shown_can_be_exported(tmp_path: Path) -> None:
+    work = Work("next-best-offer", tmp_path / "work")
+    steps.make_dataset(work, write_shop(tmp_path / "shop", customers=20, products=3), seed=1)
+    steps.train(work, epochs=1, tell=lambda text, share: None)
+    steps.convert_graph(work)
+    assert steps.verify_graph(work).problems == []
