@@ -8,7 +8,7 @@ import typer
 
 from export import pathcommands, shelfcommand, wholecommands
 from export.errors import UsageError
-from export.terminal import console
+from export.terminal import fail
 from models.manifest import ManifestError
 
 app = typer.Typer(
@@ -55,5 +55,5 @@ def main() -> None:
     try:
         app()
     except (UsageError, ManifestError) as error:
-        console.print(f"[red]tidecast-export:[/red] {error}")
+        fail(error)
         sys.exit(2)

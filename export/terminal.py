@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 Tell = Callable[[str, float], None]
@@ -23,7 +24,8 @@ def bar(title: str) -> Iterator[Tell]:
     if not console.is_terminal:
         yield _lines(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    note = TextColumn("{task.fields[note]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), note, TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         shown = progress.add_task(title, total=1.0, note="")
         yield lambda note, share: progress.update(shown, completed=share, note=note)
@@ -45,7 +47,12 @@ def _lines(title: str) -> Tell:
 
 def warn(text: str) -> None:
     """Tells a person why figures must not be believed."""
-    console.print(f"[yellow]warning:[/yellow] {text}")
+    console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+
+
+def fail(error: Exception) -> None:
+    """Tells a person why a command has not done what it was asked for."""
+    console.print(f"[red]tidecast-export:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
 
 
 def done(title: str, run: Callable[[], Any]) -> Any:

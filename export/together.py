@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
 from export.errors import UsageError
-from export.terminal import console
+from export.terminal import fail
 from models.manifest import ManifestError
 
 #: Bars of several processes would write over each other: each tells lines instead.
@@ -81,7 +81,7 @@ def _run(job: Callable[[], None]) -> None:
     try:
         job()
     except (UsageError, ManifestError) as error:
-        console.print(f"[red]tidecast-export:[/red] {error}")
+        fail(error)
         sys.exit(_USAGE)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -42,6 +42,8 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.lacks = OPTIONAL[told.task] - given.keys() - told.inputs.keys() - ({_CONTRIBUTIONS})
         wanted, self.gives = tensors_of(told.task, self.lacks)
         self.named = {name: told.inputs.get(name, name) for name in wanted} if told.inputs else {}
+        #: What the graph's outputs are made of: a module may work in another precision.
+        self.kinds = {name: getattr(torch, kind.partition("[")[0]) for name, kind in self.gives.items()}
         #: Which of the inputs behind the features are the same for all rows.
         self.shared = [kind.endswith("[1]") for kind in list(wanted.values())[1:]]
         every = contract(told.task).features
@@ -54,7 +56,8 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
         inputs = (features, *others)
         out = self.module(**dict(zip(self.named.values(), inputs, strict=True))) if self.named else self.module(*inputs)
         place: Any = self.given[name]
-        return out[place] if isinstance(out, (Mapping, tuple, list)) else out
+        found = out[place] if isinstance(out, (Mapping, tuple, list)) else out
+        return found.to(self.kinds[name])
 
     def score(self, features: Any, others: tuple[Any, ...]) -> Any:
         """What contributions are of: log-odds of the longest horizon, or log1p of the median demand; (n,)."""
@@ -72,11 +75,17 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
         wide = torch.zeros(features.shape[0], self.width, dtype=found.dtype)
         return wide.index_copy(1, self.columns, found)
 
+    def _known(self, features: Any) -> Any:
+        known = features[:, self.columns].clamp(-1e30, 1e30)
+        return torch.where(torch.isnan(known), self.unknown, known)
+
+    def answers(self, features: Any, *others: Any) -> Any:
+        """What the module itself says first."""
+        return self._of(next(iter(self.given)), self._known(features), others)
+
     def forward(self, features: Any, *others: Any) -> tuple[Any, ...]:
         """The graph."""
-        known = features[:, self.columns].clamp(-1e30, 1e30)
-        known = torch.where(torch.isnan(known), self.unknown, known)
-        out = []
+        known, out = self._known(features), []
         for name in self.gives:
             made = name == _CONTRIBUTIONS and name not in self.given
             out.append(self._contributions(known, others) if made else self._of(name, known, others))

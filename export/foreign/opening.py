@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def _exported(path: Path) -> Any:
 
 
 def _pickled(path: Path, trusted: bool) -> Any:
+    if _is_torchscript(path):
+        raise UsageError(f"{path} is TorchScript, which torch.onnx does not take any more; {_SAVE}")
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError:
@@ -53,6 +56,13 @@ def _pickled(path: Path, trusted: bool) -> Any:
     if not isinstance(found, torch.nn.Module):
         raise UsageError(f"{path} holds weights ({type(found).__name__}), but no module that has them; {_SAVE}")
     return found.eval()
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether it is what `torch.jit.save` writes: an archive that has constants beside its data."""
+    return zipfile.is_zipfile(path) and any(
+        name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()
+    )
 
 
 def _unpickled(path: Path) -> Any:

@@ -160,7 +160,7 @@ class NextBestOffer(Task):
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
         sold = len(arrays["product_price"])
-        # A small shop has products several times, at discounts that are never equal: so no two offers are worth the same.
+        # A small shop has products several times, at discounts that are never equal: no two offers are worth the same.
         few = sold < _OFFERS
         offers = rng.choice(sold, _OFFERS, replace=few)
         told = Shop(arrays).offers(offers, int(arrays["as_of_ms"][pick[0]]) // DAY_MS)

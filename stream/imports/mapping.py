@@ -221,7 +221,8 @@ def _part(row: _Row, prefix: str) -> _Row:
 def _reason(problem: msgspec.ValidationError, mapping: TableMapping) -> str:
     """An unreadable moment is a missing field by now: say what it was tried with."""
     unread = any(name in str(problem) for name in TIME_FIELDS)
-    tried = f"empty, not in [time] format {mapping.time.format!r}, or an hour that clocks in {mapping.time.zone} skipped"
+    time = mapping.time
+    tried = f"empty, not in [time] format {time.format!r}, or an hour that clocks in {time.zone} skipped"
     return f"{problem} ({tried})" if unread else str(problem)
 
 
