@@ -113,7 +113,7 @@ def evaluate(
     may be anybody's: baselines are fitted on what is before --from, and figures have 95% intervals.
 
     Examples: `tidecast-export evaluate next-best-offer`, `tidecast-export evaluate reorder --model
-    models/artifacts/reorder/0.9.0 --events my-shop --from 2026-09-01 --json reorder.json`
+    models/artifacts/reorder/0.10.0 --events my-shop --from 2026-09-01 --json reorder.json`
     """
     if nextitem.is_next_item(model, task):
         with bar(f"{model}: evaluate") as tell:

@@ -47,7 +47,7 @@ def drift(
 
     By the population stability index: up to 0.1 is as it was, above 0.25 a feature has moved. Exit code 1 if one has.
 
-    Example: `tidecast-export drift reorder --model models/artifacts/reorder/0.9.0 --events this-month`
+    Example: `tidecast-export drift reorder --model models/artifacts/reorder/0.10.0 --events this-month`
     """
     found = done(f"{model}: drift", lambda: steps.drift_of(model, released, events, seed))
     for name, index in found.items():

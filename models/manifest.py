@@ -229,7 +229,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: `reorder`, `stockout` or `next-best-offer`: what scores carry as `model`.
-        version: dotted; newer sorts later. A variant is told behind a plus: `0.9.0+households`.
+        version: dotted; newer sorts later. A variant is told behind a plus: `0.10.0+households`.
         task: a key of `TASKS`.
         vector: the feature vector it reads.
         features: names of the numeric features in column order.
@@ -274,7 +274,7 @@ def sha256_of(path: Path) -> str:
 def variant_of(version: str) -> str | None:
     """What a version is a variant for: build metadata, as Semantic Versioning calls it.
 
-    >>> variant_of("0.9.0+households"), variant_of("0.9.0")
+    >>> variant_of("0.10.0+households"), variant_of("0.10.0")
     ('households', None)
     """
     return version.partition("+")[2] or None

@@ -101,7 +101,7 @@ class ModelSettings(_Section):
     directory: Path | None = Field(None, description="model registry; null: the models that are shipped")
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
     variant: str | None = Field(
-        None, description="take 0.9.0+households before 0.9.0, say, of the models that have such a version"
+        None, description="take 0.10.0+households before 0.10.0, say, of the models that have such a version"
     )
     rescore_after_days: dict[str, Annotated[float, Field(ge=0, lt=100_000)]] = Field(
         default_factory=dict,
