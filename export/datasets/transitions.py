@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,28 @@ from scipy import sparse  # type: ignore[import-untyped]  # it ships no types
 
 from export.datasets.prefixes import Prefixes
 
-#: Views apart beyond which two products have nothing to do with each other.
-_APART = 10
-#: What is viewed before a product counts half of what is viewed after it.
-_BACK = 0.5
 #: So much weight of other products is added to each: of a product that was hardly seen, little is said.
 _DOUBT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is near a product.
+
+    Args:
+        apart: views apart beyond which two products have nothing to do with each other.
+        back: how much what is viewed before a product counts of what is viewed after it.
+        decay: how much a view of the session counts of the one after it.
+    """
+
+    apart: int
+    back: float
+    decay: float
+
+
+#: All that is viewed about a product, which most shops' sessions ask for; and what comes right after it, nothing else,
+#: for sessions that are a chain.
+NEAR, NEXT = Reach(apart=10, back=0.5, decay=0.6), Reach(apart=1, back=0.0, decay=0.0)
 
 
 def followers(rows: Prefixes, products: int) -> Any:
@@ -30,13 +47,16 @@ def followers(rows: Prefixes, products: int) -> Any:
     return _counted(rows.item[rows.place - 1], rows.target, np.ones(len(rows)), products)
 
 
-def neighbours(rows: Prefixes, products: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def neighbours(
+    rows: Prefixes, products: int, most: int, reach: Reach = NEAR
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The products near each, and their shares, which add up to less than 1.
 
     Args:
         rows: of the sessions to learn from.
         products: how many there are.
         most: how many neighbours to keep.
+        reach: what is near.
 
     Returns:
         Products + 1, 0 for none, int32 of shape (products + 1, most); row 0 is of no product. Shares, float32.
@@ -44,8 +64,9 @@ def neighbours(rows: Prefixes, products: int, most: int) -> tuple[NDArray[np.int
     Source: sequential rules of M. Ludewig and D. Jannach, "Evaluation of session-based recommendation algorithms"
     (UMUAI 2018); here in both directions, and with a share of doubt.
     """
-    near = _near(rows, products)
-    near = (near + _BACK * near.T).tocsr()
+    near = _near(rows, products, reach.apart)
+    near = (near + reach.back * near.T).tocsr()
+    near.eliminate_zeros()
     total = np.asarray(near.sum(axis=1)).ravel()
     near = _strongest(near, most)
     row = np.repeat(np.arange(products), np.diff(near.indptr))
@@ -56,10 +77,10 @@ def neighbours(rows: Prefixes, products: int, most: int) -> tuple[NDArray[np.int
     return who, share
 
 
-def _near(rows: Prefixes, products: int) -> Any:
-    window = rows.window(np.arange(len(rows)), _APART)
+def _near(rows: Prefixes, products: int, apart: int) -> Any:
+    window = rows.window(np.arange(len(rows)), apart)
     total = sparse.csr_matrix((products, products))
-    for lag in range(1, _APART + 1):
+    for lag in range(1, apart + 1):
         before = window[:, -lag] - 1
         held = before >= 0
         total = total + _counted(before[held], rows.target[held], np.full(held.sum(), lag**-2.0), products)

@@ -11,8 +11,6 @@ from export.networks.session import SessionNet
 
 #: How many products the graph names.
 BEST = 20
-#: A view this much older counts a so much smaller part.
-_DECAY = 0.6
 
 
 class Seen(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -27,16 +25,18 @@ class Seen(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         self.register_buffer("who", torch.zeros(products + 1, most, dtype=torch.int32))
         self.register_buffer("share", torch.zeros(products + 1, most))
+        self.register_buffer("decay", torch.zeros(()))
 
-    def learn(self, who: Any, share: Any) -> None:
-        """Takes the tables that `transitions.neighbours` makes."""
+    def learn(self, who: Any, share: Any, decay: float) -> None:
+        """Takes the tables that `transitions.neighbours` makes, and how much a view counts of the one after it."""
+        self.decay.fill_(decay)
         self.who.copy_(torch.from_numpy(who))
         self.share.copy_(torch.from_numpy(share))
 
     def forward(self, views: Any) -> Any:
         """Chances, which add up to at most 1, float32 of shape (n, products)."""
         age = torch.arange(views.shape[1] - 1, -1, -1, dtype=torch.float32)
-        weight = _DECAY**age * (views > 0).to(torch.float32)
+        weight = self.decay**age * (views > 0).to(torch.float32)
         weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
         chance = (weight[:, :, None] * self.share[views]).flatten(1)
         nothing = torch.zeros(views.shape[0], self.who.shape[0])

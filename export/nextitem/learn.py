@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.datasets.prefixes import Prefixes, prefixes_of
 from export.datasets.sessions import Sessions, default_from_ms, parted
-from export.datasets.transitions import neighbours
+from export.datasets.transitions import NEAR, NEXT, Reach, neighbours
 from export.evaluations.nextitem import Scores, figures_of, ranks
 from export.networks.nextitem import NextItem
 from export.networks.session import SessionNet
@@ -28,7 +28,7 @@ _RATE = 4e-3
 _PATIENCE = 2
 #: Rows that a validation looks at, at most.
 _VALIDATED = 10_000
-_MIXES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
+_MIXES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 
 
 def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
@@ -38,20 +38,24 @@ def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
     Writes checkpoint.pt and training.json; what is broken off is gone on from by the same command.
     """
     plan, everything = read_plan(work), training_sessions(work)
-    best, mix, figure = _chosen(work, plan, everything, epochs or EPOCHS, lambda t, s: tell(f"choosing: {t}", s / 2))
+    best, blend, figure = _chosen(work, plan, everything, epochs or EPOCHS, lambda t, s: tell(f"choosing: {t}", s / 2))
     model = _fresh(plan)
     stage = _stage(plan, "learning", everything, best)
     fit(model.network, stage, work.directory, None, lambda t, s: tell(f"learning: {t}", 0.5 + s / 2))
-    model.seen.learn(*neighbours(stage.rows, plan.products, NEIGHBOURS))
+    reach, mix = blend
+    _learn(model, stage.rows, reach)
     model.mix.fill_(mix)
     work.save_network(model)
-    found = {"epochs": float(best), "mix": mix, "validation P@20 + MRR@20": figure}
+    found = {"epochs": float(best), "mix": mix, "of what is next": float(reach == NEXT)}
+    found["validation P@20 + MRR@20"] = figure
     work.save("training.json", found)
     return found
 
 
-def _chosen(work: Work, plan: Plan, everything: Sessions, epochs: int, tell: Tell) -> tuple[int, float, float]:
-    """The number of epochs, the mix, and what the network alone reaches, all on the last days of the training."""
+def _chosen(
+    work: Work, plan: Plan, everything: Sessions, epochs: int, tell: Tell
+) -> tuple[int, tuple[Reach, float], float]:
+    """The epochs, the tables and their mix, and what the network alone reaches, on the last days of the training."""
     earlier, later = (
         part.known(everything.names, plan.rules.least_views)
         for part in parted(everything, default_from_ms(everything), plan.rules)
@@ -59,8 +63,7 @@ def _chosen(work: Work, plan: Plan, everything: Sessions, epochs: int, tell: Tel
     model, asked = _fresh(plan), _some(prefixes_of(later), plan.seed)
     stage = _stage(plan, "choosing", earlier, epochs)
     best, figure = fit(model.network, stage, work.directory, lambda: _quality(model.network, asked), tell)
-    model.seen.learn(*neighbours(stage.rows, plan.products, NEIGHBOURS))
-    return best, _mixed(model, asked), figure
+    return best, chosen_blend(model, stage.rows, asked), figure
 
 
 def _fresh(plan: Plan) -> NextItem:
@@ -99,13 +102,20 @@ def _sum(rank: NDArray[np.float64]) -> float:
     return figures["P@20"] + figures["MRR@20"]
 
 
-def _mixed(model: NextItem, rows: Prefixes) -> float:
-    """The best mix of those tried; of equal ones the smallest."""
-    found = []
-    for mix in _MIXES:
-        model.mix.fill_(mix)
-        found.append(_sum(ranks(scores_of(model, rows), rows)))
-    return _MIXES[int(np.argmax(found))]
+def chosen_blend(model: NextItem, learnt: Prefixes, asked: Prefixes) -> tuple[Reach, float]:
+    """The best tables and mix of those tried; of equal ones the smallest mix."""
+    found = {}
+    for reach in (NEAR, NEXT):
+        _learn(model, learnt, reach)
+        for mix in _MIXES:
+            model.mix.fill_(mix)
+            found[reach, mix] = _sum(ranks(scores_of(model, asked), asked))
+    return max(found, key=lambda blend: (found[blend], -blend[1]))
+
+
+def _learn(model: NextItem, rows: Prefixes, reach: Reach) -> None:
+    products = len(model.seen.who) - 1
+    model.seen.learn(*neighbours(rows, products, NEIGHBOURS, reach), reach.decay)
 
 
 def trained(work: Work) -> NextItem:

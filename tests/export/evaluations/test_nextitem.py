@@ -7,13 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from export.datasets.prefixes import Prefixes, prefixes_of
 from export.datasets.sessions import Sessions
-from export.datasets.transitions import followers, neighbours
+from export.datasets.transitions import NEAR, NEXT, followers, neighbours
 from export.evaluations.nextitem import next_item_metrics, ranks
 from export.evaluations.sessionknn import SessionKnn
+from export.networks.nextitem import Seen
 
 PRODUCTS = 12
 
@@ -50,6 +52,26 @@ def test_neighbours_are_weighed_by_how_far_apart_they_are() -> None:
     for a in range(PRODUCTS):
         assert share[a + 1] == pytest.approx(np.sort(near[a])[::-1][:3] / (near[a].sum() + 10), rel=1e-5)
         assert near[a, who[a + 1] - 1] / (near[a].sum() + 10) == pytest.approx(share[a + 1], rel=1e-5)
+
+
+def test_what_comes_next_is_counted_alone_where_asked() -> None:
+    rows = prefixes_of(some_sessions(2))
+    counted = followers(rows, PRODUCTS).toarray()
+    who, share = neighbours(rows, PRODUCTS, PRODUCTS, NEXT)
+    found = np.zeros((PRODUCTS + 1, PRODUCTS + 1))
+    np.add.at(found, (np.arange(PRODUCTS + 1)[:, None], who), share)
+    np.testing.assert_allclose(found[1:, 1:], counted / (counted.sum(axis=1, keepdims=True) + 10), rtol=1e-5)
+
+
+def test_tables_of_what_comes_next_look_at_the_last_view_alone() -> None:
+    rows = prefixes_of(some_sessions(2))
+    seen = Seen(PRODUCTS, PRODUCTS)
+    seen.learn(*neighbours(rows, PRODUCTS, PRODUCTS, NEXT), NEXT.decay)
+    alone, after = torch.zeros(1, 20, dtype=torch.int64), torch.ones(1, 20, dtype=torch.int64)
+    alone[0, -1] = after[0, -1] = 2
+    assert torch.equal(seen(alone), seen(after))
+    seen.learn(*neighbours(rows, PRODUCTS, PRODUCTS, NEAR), NEAR.decay)
+    assert not torch.equal(seen(alone), seen(after))
 
 
 def knn_by_hand(train: Sessions, asked: list[int]) -> NDArray[np.float64]:

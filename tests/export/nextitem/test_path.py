@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from export.cli import main
-from export.datasets.sessions import Rules
+from export.datasets.prefixes import Prefixes, prefixes_of
+from export.datasets.sessions import Rules, Sessions
+from export.datasets.transitions import NEXT
 from export.errors import UsageError
+from export.networks.nextitem import NextItem
 from export.nextitem import sampling
 from export.nextitem.convert import convert
-from export.nextitem.learn import train
+from export.nextitem.learn import NEIGHBOURS, WIDTH, chosen_blend, train
 from export.nextitem.plan import make_plan, rules_of, training_sessions
 from export.work import Work
 from tests.export.browsing import DAY_MS, FIRST_MS, browse, write_clicks
@@ -73,6 +76,22 @@ def test_the_network_beats_the_chain(log: Path, trained: Work, tmp_path: Path, m
     hits = found["P@20 of the next view"]
     assert hits["ci95"][0] > hits["baselines"]["Markov chain"] > hits["baselines"]["popularity"]
     assert found["P@20 of the next view less session-kNN"]["ci95"][0] > 0
+
+
+def chain(sessions: int, seed: int, products: int = 60) -> Prefixes:
+    """Each view decides which of three products comes next; nothing else does."""
+    leads, rng = np.random.default_rng(1).integers(products, size=(products, 3)), np.random.default_rng(seed)
+    views = rng.integers(products, size=(sessions, 8))
+    for at in range(1, 8):
+        views[:, at] = leads[views[:, at - 1], rng.integers(3, size=sessions)]
+    starts = np.arange(0, sessions * 8 + 1, 8)
+    return prefixes_of(Sessions([str(p) for p in range(products)], views.ravel(), starts, np.arange(sessions)))
+
+
+def test_of_a_chain_what_comes_next_is_told() -> None:
+    """A network that has learnt nothing leaves all to the tables."""
+    torch.manual_seed(7)
+    assert chosen_blend(NextItem(60, WIDTH, NEIGHBOURS), chain(600, seed=2), chain(50, seed=3))[0] == NEXT
 
 
 def test_a_test_of_what_was_learnt_is_refused(
