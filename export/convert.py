@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
             opset_version=OPSET,
             input_names=list(wanted),
             output_names=list(given),
-            dynamic_shapes=dynamic,
+            dynamic_shapes=_as_taken(network, dynamic),
             custom_translation_table=translations(network),
             verbose=False,
         )
@@ -61,6 +62,13 @@ def convert(network: Any, task: str, inputs: Arrays, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     if path.stat().st_size > LIMIT_BYTES:
         raise UsageError(f"{path} has {path.stat().st_size:,} bytes; a released model has at most {LIMIT_BYTES:,}")
+
+
+def _as_taken(network: Any, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Shapes of the inputs as torch groups them: all that `*others` takes is one of them."""
+    kinds = [each.kind for each in inspect.signature(network.forward).parameters.values()]
+    first = kinds.index(inspect.Parameter.VAR_POSITIONAL) if inspect.Parameter.VAR_POSITIONAL in kinds else len(shapes)
+    return (*shapes[:first], shapes[first:]) if first < len(shapes) else shapes
 
 
 def lacked(network: Any) -> frozenset[str]:

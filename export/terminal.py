@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 Tell = Callable[[str, float], None]
 
@@ -47,12 +47,12 @@ def _lines(title: str) -> Tell:
 
 def warn(text: str) -> None:
     """Tells a person why figures must not be believed."""
-    console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+    console.print(Text.assemble(("warning:", "yellow"), " ", text))
 
 
 def fail(error: Exception) -> None:
     """Tells a person why a command has not done what it was asked for."""
-    console.print(f"[red]tidecast-export:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+    console.print(Text.assemble(("tidecast-export:", "red"), " ", str(error)), soft_wrap=True)
 
 
 def done(title: str, run: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from models.manifest import ManifestError
 
 #: What onnxruntime raises for a file that it cannot run; they have no common base.
-_BROKEN = (
+BROKEN = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -66,7 +66,7 @@ class Session:
         options.log_severity_level = 3
         try:
             self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except _BROKEN as error:
+        except BROKEN as error:
             raise ManifestError(f"{path} cannot be loaded: {error}; convert and release the model again") from error
         self.inputs: list[str] = [i.name for i in self._session.get_inputs()]
         self._taken = frozenset(self.inputs)

@@ -17,12 +17,12 @@ _DOUBT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is near a product.
+    """What is near a product, and what of a session is looked at.
 
     Args:
         apart: views apart beyond which two products have nothing to do with each other.
         back: how much what is viewed before a product counts of what is viewed after it.
-        decay: how much a view of the session counts of the one after it.
+        decay: how much a view of a session that is asked of counts of the one after it; 0 looks at the last alone.
     """
 
     apart: int
@@ -62,7 +62,7 @@ def neighbours(
         Products + 1, 0 for none, int32 of shape (products + 1, most); row 0 is of no product. Shares, float32.
 
     Source: sequential rules of M. Ludewig and D. Jannach, "Evaluation of session-based recommendation algorithms"
-    (UMUAI 2018); here in both directions, and with a share of doubt.
+    (UMUAI 2018); here in both directions where the reach says so, and with a share of doubt.
     """
     near = _near(rows, products, reach.apart)
     near = (near + reach.back * near.T).tocsr()

@@ -44,8 +44,9 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.named = {name: told.inputs.get(name, name) for name in wanted} if told.inputs else {}
         #: What the graph's outputs are made of: a module may work in another precision.
         self.kinds = {name: getattr(torch, kind.partition("[")[0]) for name, kind in self.gives.items()}
-        #: Which of the inputs behind the features are the same for all rows.
-        self.shared = [kind.endswith("[1]") for kind in list(wanted.values())[1:]]
+        #: Kinds of the inputs behind the features, and which of them have no row each.
+        self.behind = list(wanted.values())[1:]
+        self.shared = ["[n" not in kind for kind in self.behind]
         every = contract(told.task).features
         self.width = len(every)
         self.register_buffer("columns", torch.tensor([every.index(name) for name in told.columns]))
@@ -99,13 +100,30 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def baseline(self) -> float:
         """The score at the reference, where every contribution is 0.
 
-        A demand over another lead time has another one; told is that of 7 days.
+        It hangs on the other inputs too: told is that of a demand over 7 days, and of who has bought nothing lately.
         """
         if self.task == "next_best_offer":
             return 0.0
-        others = (torch.tensor([7.0]), torch.zeros(1), torch.tensor([0.95])) if self.task == "stockout" else ()
         with torch.no_grad():
-            return float(self.score(self.unknown[None, :], others))
+            return float(self.score(self.unknown[None, :], self._plain_others()))
+
+    def _plain_others(self) -> tuple[Any, ...]:
+        """One row of the inputs behind the features."""
+        if self.task == "stockout":
+            return torch.tensor([7.0]), torch.zeros(1), torch.tensor([0.95])
+        return tuple(_blank(kind) for kind in self.behind)
+
+
+def _blank(kind: str) -> Any:
+    """One row of a tensor of which nothing is known.
+
+    >>> _blank("int64[b, 4]").tolist(), _blank("float32[n]").isnan().tolist()
+    ([[0, 0, 0, 0]], [True])
+    """
+    name, _, axes = kind[:-1].partition("[")
+    size = [int(axis) if axis.isdigit() else 1 for axis in axes.split(", ")]
+    dtype = getattr(torch, name)
+    return torch.full(size, torch.nan if dtype.is_floating_point else 0, dtype=dtype)
 
 
 def adapt(module: Any, told: Description) -> Adapted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
-from onnx.external_data_helper import uses_external_data
 
 from export.convert import OPSET, convert
 from export.errors import UsageError
 from export.foreign.adapt import Adapted, adapt
+from export.foreign.checks import TRACE_ROWS, asked, cause, check_rows, check_shapes, opened
+from export.foreign.checks import told as tensors_told
 from export.foreign.description import Description
 from export.foreign.opening import open_module
 from export.foreign.rows import GoldenRows
@@ -27,16 +27,13 @@ from models.manifest import (
     TASKS,
     Head,
     Manifest,
-    ManifestError,
     Tensor,
     Training,
     sha256_of,
-    tensors_of,
     write_manifest,
 )
 from models.session import Session
 
-_TRACE_ROWS = 64
 _GOLDEN_ROWS = 32
 _CARD = """# $name $version
 
@@ -93,83 +90,32 @@ def _draft(path: Path, told: Description, directory: Path, trusted: bool) -> Non
     if path.suffix == ".onnx":
         baseline, own = 0.0, True
         _copy(path, told, graph)
-        verdict = _run(path, told, lambda: alone(task_of(told.name), _opened(path, graph), rows))
+        session = opened(path, graph)
+        verdict = asked(path, told.task, lambda: alone(task_of(told.name), session, rows))
     else:
         network = adapt(open_module(path, trusted), told)
         _export(path, network, told, rows, graph)
         baseline, own = network.baseline, "contributions" in network.given or told.task == "next_best_offer"
-        verdict = _run(path, told, lambda: verify(task_of(told.name), network, _opened(path, graph), rows))
+        session = opened(path, graph, network)
+        verdict = asked(path, told.task, lambda: verify(task_of(told.name), network, session, rows))
     if verdict.problems:
         raise UsageError(f"{path} is not fit for release:\n  " + "\n  ".join(verdict.problems[:20]))
     _release(told, directory, verdict, rows, baseline, own)
 
 
 def _export(path: Path, network: Adapted, told: Description, rows: InputsOf, graph: Path) -> None:
-    inputs = rows(_TRACE_ROWS, 0)
+    inputs = rows(TRACE_ROWS, 0)
     try:
-        _check_rows(path, network, rows)
-        _check_shapes(network, told, inputs)
+        check_rows(path, network, rows)
+        check_shapes(network, inputs)
         convert(network, told.task, inputs, graph)
     except UsageError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UsageError(
-            f"{path} cannot be exported to ONNX: {type(error).__name__}: {' '.join(lines[:3])[:600]}. It must take "
-            f"{_told(TASKS[told.task][0])} for any number of rows, without Python code that depends on values"
+            f"{path} cannot be exported to ONNX: {cause(error)}. It must take "
+            f"{tensors_told(TASKS[told.task][0])} for any number of rows, without Python code that depends on values"
         ) from error
-
-
-def _check_shapes(network: Adapted, told: Description, inputs: Any) -> None:
-    import torch
-
-    wanted, given = tensors_of(told.task, network.lacks)
-    with torch.no_grad():
-        outputs = network(*(torch.from_numpy(inputs[name]) for name in wanted))
-    for (name, kind), out in zip(given.items(), outputs, strict=True):
-        axes = kind[kind.index("[") + 1 : -1].split(", ")
-        fixed = [(i, int(axis)) for i, axis in enumerate(axes) if axis.isdigit()]
-        if out.ndim != len(axes) or any(out.shape[i] != size for i, size in fixed):
-            raise UsageError(f"its output {name!r} has the shape {tuple(out.shape)}; wanted is {kind}")
-
-
-def _check_rows(path: Path, network: Adapted, rows: InputsOf) -> None:
-    """What was exported with one number of rows takes no other."""
-    _ask(network, rows(_TRACE_ROWS, 0))
-    try:
-        _ask(network, rows(1, 0))
-    except Exception as error:
-        raise UsageError(
-            f"{path} takes {_TRACE_ROWS} rows, but not one ({_first(error)}): where it is exported, say that there may "
-            "be any number of them, `dynamic_shapes=({0: torch.export.Dim('rows', min=1)},)`"
-        ) from error
-
-
-def _ask(network: Adapted, inputs: Any) -> None:
-    import torch
-
-    wanted, _ = tensors_of(network.task, network.lacks)
-    with torch.no_grad():
-        network.answers(*(torch.from_numpy(inputs[name]) for name in wanted))
-
-
-def _first(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
-
-
-def _opened(path: Path, graph: Path) -> Session:
-    """The graph as the engine runs it."""
-    try:
-        return Session(graph)
-    except ManifestError as error:
-        raise UsageError(
-            f"{path} makes a graph that onnxruntime cannot run ({_first(error.__cause__ or error)}); a module that "
-            "works in float64 may run after module.float()"
-        ) from error
-
-
-def _told(tensors: dict[str, str]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in tensors.items())
 
 
 def _copy(path: Path, told: Description, graph: Path) -> None:
@@ -177,32 +123,22 @@ def _copy(path: Path, told: Description, graph: Path) -> None:
     if told.features or told.inputs or told.outputs or told.unknown:
         raise UsageError("features, unknown, inputs and outputs are for torch modules: an ONNX file is taken as it is")
     try:
-        weights_beside = any(map(uses_external_data, onnx.load(path, load_external_data=False).graph.initializer))
         model = onnx.load(path)
         onnx.checker.check_model(model)
+        weights_beside = onnx.load(path, load_external_data=False) != model
     except Exception as error:
         raise UsageError(f"{path} is no ONNX model: {error}") from error
     for what, wanted, found in zip(
         ("inputs", "outputs"), TASKS[told.task], (model.graph.input, model.graph.output), strict=True
     ):
         if not set(wanted) - OPTIONAL[told.task] <= {t.name for t in found} <= set(wanted):
-            raise UsageError(f"{path}: its {what} are {sorted(t.name for t in found)}; wanted are {_told(wanted)}")
+            raise UsageError(
+                f"{path}: its {what} are {sorted(t.name for t in found)}; wanted are {tensors_told(wanted)}"
+            )
     if weights_beside:  # torch.onnx.export puts them into a file of their own; a released graph is one file
         onnx.save_model(model, graph)
     else:
         shutil.copyfile(path, graph)
-
-
-def _run(path: Path, told: Description, ask: Callable[[], Verdict]) -> Verdict:
-    """What comes of asking the graph; onnxruntime's errors have no class in common but their module's."""
-    try:
-        return ask()
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(
-            f"{path}: the graph does not run on {_told(TASKS[told.task][0])} for any number of rows: {_first(error)}"
-        ) from error
 
 
 def _release(told: Description, directory: Path, verdict: Verdict, rows: InputsOf, baseline: float, own: bool) -> None:

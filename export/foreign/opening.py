@@ -41,7 +41,10 @@ def _exported(path: Path) -> Any:
 
 def _pickled(path: Path, trusted: bool) -> Any:
     if _is_torchscript(path):
-        raise UsageError(f"{path} is TorchScript, which torch.onnx does not take any more; {_SAVE}")
+        raise UsageError(
+            f"{path} is TorchScript, which is not converted here: of the Python module that it was made from, {_SAVE}; "
+            "or write an .onnx file of it with `torch.onnx.export(…, dynamo=False)`"
+        )
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError:
@@ -60,9 +63,11 @@ def _pickled(path: Path, trusted: bool) -> Any:
 
 def _is_torchscript(path: Path) -> bool:
     """Whether it is what `torch.jit.save` writes: an archive that has constants beside its data."""
-    return zipfile.is_zipfile(path) and any(
-        name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()
-    )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _unpickled(path: Path) -> Any:

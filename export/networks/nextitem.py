@@ -14,7 +14,9 @@ BEST = 20
 
 
 class Seen(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Chances of products from the neighbours of each view, older views counting less.
+    """Chances of products from the neighbours of each view, older views counting less, or not at all.
+
+    Of a last view that is no known product nothing is said then.
 
     Args:
         products: how many there are.

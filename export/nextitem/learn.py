@@ -28,7 +28,7 @@ _RATE = 4e-3
 _PATIENCE = 2
 #: Rows that a validation looks at, at most.
 _VALIDATED = 10_000
-_MIXES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
+_MIXES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 
 
 def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
@@ -46,8 +46,8 @@ def train(work: Work, epochs: int | None, tell: Tell) -> dict[str, float]:
     _learn(model, stage.rows, reach)
     model.mix.fill_(mix)
     work.save_network(model)
-    found = {"epochs": float(best), "mix": mix, "of what is next": float(reach == NEXT)}
-    found["validation P@20 + MRR@20"] = figure
+    of_next = float(reach == NEXT)
+    found = {"epochs": float(best), "mix": mix, "of what is next": of_next, "validation P@20 + MRR@20": figure}
     work.save("training.json", found)
     return found
 
@@ -63,7 +63,7 @@ def _chosen(
     model, asked = _fresh(plan), _some(prefixes_of(later), plan.seed)
     stage = _stage(plan, "choosing", earlier, epochs)
     best, figure = fit(model.network, stage, work.directory, lambda: _quality(model.network, asked), tell)
-    return best, chosen_blend(model, stage.rows, asked), figure
+    return best, _blend(model, stage.rows, asked), figure
 
 
 def _fresh(plan: Plan) -> NextItem:
@@ -102,9 +102,10 @@ def _sum(rank: NDArray[np.float64]) -> float:
     return figures["P@20"] + figures["MRR@20"]
 
 
-def chosen_blend(model: NextItem, learnt: Prefixes, asked: Prefixes) -> tuple[Reach, float]:
+def _blend(model: NextItem, learnt: Prefixes, asked: Prefixes) -> tuple[Reach, float]:
     """The best tables and mix of those tried; of equal ones the smallest mix."""
-    found = {}
+    model.mix.fill_(0.0)
+    found = {(NEAR, 0.0): _sum(ranks(scores_of(model, asked), asked))}
     for reach in (NEAR, NEXT):
         _learn(model, learnt, reach)
         for mix in _MIXES:

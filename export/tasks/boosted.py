@@ -1,6 +1,6 @@
 """Boosted trees of lists, which rank beside the networks: both are right more often than either.
 
-Few and stiff, since each costs 10 ns a row, and more of them rank no better (docs/research/reorder.md).
+Few and stiff, since each costs 10 to 25 ns a row, and more of them rank no better (docs/research/reorder.md).
 
 Source: C. Burges, "From RankNet to LambdaRank to LambdaMART: an overview" (Microsoft Research, 2010); G. Ke et al.,
 "LightGBM" (NeurIPS 2017).

@@ -160,12 +160,12 @@ class NextBestOffer(Task):
         at = np.flatnonzero(split.test(arrays["as_of_ms"]))
         pick = rng.choice(at, rows, replace=len(at) < rows)
         sold = len(arrays["product_price"])
-        # A small shop has products several times, at discounts that are never equal: no two offers are worth the same.
+        # A small shop has products several times, at discounts that differ: which of equal ones comes first is open.
         few = sold < _OFFERS
         offers = rng.choice(sold, _OFFERS, replace=few)
         told = Shop(arrays).offers(offers, int(arrays["as_of_ms"][pick[0]]) // DAY_MS)
         price = told.price.numpy()
-        discount = rng.uniform(0.0, 0.2, len(offers)) if few else rng.choice([0.0, 0.1, 0.2], len(offers))
+        discount = rng.permutation(np.linspace(0.0, 0.2, _OFFERS)) if few else rng.choice([0.0, 0.1, 0.2], len(offers))
         numbers = np.stack([price, discount, price * (0.4 - discount)], axis=1).astype(np.float32)
         customers = {name: part.numpy() for name, part in _customers(arrays, pick)._asdict().items()}
         eligible = (rng.random((rows, len(offers))) < 0.9).astype(np.float32)

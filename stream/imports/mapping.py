@@ -222,8 +222,9 @@ def _reason(problem: msgspec.ValidationError, mapping: TableMapping) -> str:
     """An unreadable moment is a missing field by now: say what it was tried with."""
     unread = any(name in str(problem) for name in TIME_FIELDS)
     time = mapping.time
-    tried = f"empty, not in [time] format {time.format!r}, or an hour that clocks in {time.zone} skipped"
-    return f"{problem} ({tried})" if unread else str(problem)
+    local = time.zone != "UTC" and time.format not in ("ms", "s")
+    skipped = f", or an hour that clocks in {time.zone} skipped" if local else ""
+    return f"{problem} (empty, or not in [time] format {time.format!r}{skipped})" if unread else str(problem)
 
 
 def _write_rejected(path: Path, rejected: list[_Rejected], table: pl.DataFrame) -> None:

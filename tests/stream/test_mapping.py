@@ -83,13 +83,25 @@ def test_rows_that_do_not_fit_are_kept_with_reasons(tmp_path: Path) -> None:
     assert rejected[0]["reason"] == "line: Expected `float` > 0.0 - at `$.quantity`"
     assert rejected[0]["values"]["Code"] == "C"
     assert rejected[1]["reason"] == (
-        "Object missing required field `event_time_ms` (empty, not in [time] format '%d/%m/%Y %H:%M',"
+        "Object missing required field `event_time_ms` (empty, or not in [time] format '%d/%m/%Y %H:%M',"
         " or an hour that clocks in Europe/London skipped)"
     )
     assert rejected[1]["values"]["Date"] == "yesterday"
     assert rejected[2]["reason"] == "line: Expected `float`, got `str` - at `$.quantity`"
     assert rejected[3]["reason"] == "Invoice is empty"
     assert "quantity" in rejected[4]["reason"]
+
+
+def test_an_hour_that_clocks_skip_is_among_the_reasons(tmp_path: Path) -> None:
+    skipped = "9,A,1,2,31/03/2024 01:30,42\n"
+    _, _, rejected = run(tmp_path, ORDERS, CSV + skipped)
+    assert "or an hour that clocks in Europe/London skipped" in rejected[-1]["reason"]
+    (tmp_path / "utc").mkdir()
+    _, _, rejected = run(
+        tmp_path / "utc", ORDERS.replace("Europe/London", "UTC"), CSV + skipped + "10,A,1,2,yesterday,42\n"
+    )
+    assert [each["row"] for each in rejected] == [5]
+    assert "skipped" not in rejected[0]["reason"]
 
 
 INVENTORY = """

@@ -10,16 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from export.cli import main
-from export.datasets.prefixes import Prefixes, prefixes_of
-from export.datasets.sessions import Rules, Sessions
-from export.datasets.transitions import NEXT
+from export.datasets.sessions import Rules
 from export.errors import UsageError
-from export.networks.nextitem import NextItem
 from export.nextitem import sampling
 from export.nextitem.convert import convert
-from export.nextitem.learn import NEIGHBOURS, WIDTH, chosen_blend, train
+from export.nextitem.learn import train
+from export.nextitem.learn import trained as trained_model
 from export.nextitem.plan import make_plan, rules_of, training_sessions
 from export.work import Work
 from tests.export.browsing import DAY_MS, FIRST_MS, browse, write_clicks
@@ -78,20 +77,27 @@ def test_the_network_beats_the_chain(log: Path, trained: Work, tmp_path: Path, m
     assert found["P@20 of the next view less session-kNN"]["ci95"][0] > 0
 
 
-def chain(sessions: int, seed: int, products: int = 60) -> Prefixes:
-    """Each view decides which of three products comes next; nothing else does."""
+def chain(sessions: int, seed: int, products: int = 60) -> NDArray[np.int64]:
+    """Views of sessions in which each view decides which of three products comes next; nothing else does."""
     leads, rng = np.random.default_rng(1).integers(products, size=(products, 3)), np.random.default_rng(seed)
     views = rng.integers(products, size=(sessions, 8))
     for at in range(1, 8):
         views[:, at] = leads[views[:, at - 1], rng.integers(3, size=sessions)]
-    starts = np.arange(0, sessions * 8 + 1, 8)
-    return prefixes_of(Sessions([str(p) for p in range(products)], views.ravel(), starts, np.arange(sessions)))
+    return views
 
 
-def test_of_a_chain_what_comes_next_is_told() -> None:
-    """A network that has learnt nothing leaves all to the tables."""
-    torch.manual_seed(7)
-    assert chosen_blend(NextItem(60, WIDTH, NEIGHBOURS), chain(600, seed=2), chain(50, seed=3))[0] == NEXT
+def test_of_a_chain_what_comes_next_is_told(tmp_path: Path) -> None:
+    """As released: of what the last view says, and nothing of those before it."""
+    work = Work("next-best-offer", tmp_path / "work")
+    make_plan(work, write_clicks(tmp_path / "log", chain(500, seed=2)), Rules(), 7, None)
+    told = train(work, 1, lambda text, share: None)
+    assert (told["of what is next"], told["mix"] >= 0.6) == (1.0, True)
+    model = trained_model(work)
+    assert float(model.seen.decay) == 0.0
+    one = torch.tensor([[0] * 19 + [5]])
+    same = torch.tensor([[7] * 19 + [5]])
+    assert torch.equal(model.seen(one), model.seen(same))
+    assert convert(work) < 1e-5
 
 
 def test_a_test_of_what_was_learnt_is_refused(
