@@ -78,13 +78,16 @@ def shown(session: Session, arrays: Arrays, candidates: Candidates) -> tuple[NDA
     words = np.concatenate([arrays["product_words"], np.zeros((1, arrays["product_words"].shape[1]), np.int64)])
     shop = Popularity(arrays)
     for i, row in enumerate(candidates.rows.tolist()):
-        offered = candidates.product[i, : candidates.popular]
+        # A graph is asked of as many offers as it shows, at least; those that fill up may not be shown.
+        offered = np.pad(candidates.product[i, : candidates.popular], (0, max(SHOWN - candidates.popular, 0)), "edge")
         of_row = {"product": offered, "as_of_ms": np.repeat(arrays["as_of_ms"][row], len(offered))}
         feeds = _feed(arrays, words, row, offered) | {"offer_sold": shop.columns(of_row)}
+        feeds["eligible"] = (np.arange(len(offered)) < candidates.popular).astype(np.float32)[None]
         found = session.run(feeds, 1, shared=_SHARED)
         top = found["top"][0]
-        score[i, top] = np.arange(SHOWN, 0, -1)
-        chance[i, top] = found["probability"][0]
+        there = top < candidates.popular
+        score[i, top[there]] = np.arange(SHOWN, 0, -1)[there]
+        chance[i, top[there]] = found["probability"][0][there]
     return score, chance
 
 
@@ -103,7 +106,6 @@ def _feed(arrays: Arrays, words: NDArray[np.int64], row: int, offered: NDArray[n
         "offer_product": offered.astype(np.int64) + 1,
         "offer_words": arrays["product_words"][offered],
         "offer_numbers": np.stack([price, np.zeros_like(price), np.ones_like(price)], axis=1),
-        "eligible": np.ones((1, len(offered)), np.float32),
     }
 
 

@@ -17,6 +17,7 @@ from export.cli import main
 from export.errors import UsageError
 from export.history import read_log
 from export.pathcommands import release
+from export.report import evaluate_released
 from export.tasks import MODELS, task_of
 from export.work import Work
 from models.manifest import graph_of, read_manifest
@@ -190,8 +191,14 @@ def test_train_makes_the_data_set_it_lacks(shop: Path, tmp_path: Path, monkeypat
 
 
 def test_a_shop_with_fewer_products_than_are_shown_can_be_exported(tmp_path: Path) -> None:
-    work = Work("next-best-offer", tmp_path / "work")
-    steps.make_dataset(work, write_shop(tmp_path / "shop", customers=20, products=3), seed=1)
+    work, shop = Work("next-best-offer", tmp_path / "work"), write_shop(tmp_path / "shop", customers=20, products=3)
+    steps.make_dataset(work, shop, seed=1)
     steps.train(work, epochs=1, tell=lambda text, share: None)
+    steps.evaluate(work)
     steps.convert_graph(work)
     assert steps.verify_graph(work).problems == []
+    steps.benchmark_graph(work)
+    found = evaluate_released(work.model, work.directory, shop, None, lambda text, share: None)
+    hits = {metric.name: metric.value for metric in found if metric.name.startswith("Recall@5")}
+    assert next(iter(hits.values())) == 1.0, "all that there is, is shown"
+    assert all(value == 0.0 for name, value in hits.items() if "less" in name)
