@@ -174,14 +174,19 @@ def test_a_description_that_is_wrong_is_told(text: str, message: str, tmp_path: 
         read_description(path)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, description = saved(Forest(), tmp_path / "m.pt2"), tmp_path / "m.toml"
+def command(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `import-model` into `tmp_path`."""
+    description = tmp_path / "m.toml"
     description.write_text(f'name = "reorder"\nversion = "1.2"\ndata = "x"\nfeatures = {COLUMNS!r}\n')
-    command = ["tidecast-export", "import-model", str(path), "--manifest", str(description), "--into", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", command)
+    typed = ["tidecast-export", "import-model", str(path), "--manifest", str(description), "--into", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", typed)
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 0
+    return int(ended.value.code or 0)
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(saved(Forest(), tmp_path / "m.pt2"), tmp_path, monkeypatch) == 0
     assert load(tmp_path, "reorder").manifest.version == "1.2"
 
 
