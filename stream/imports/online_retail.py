@@ -39,6 +39,7 @@ from stream.events.base import LIMIT
 from stream.imports.credit_notes import OpenOrders
 from stream.imports.dataset import Imported, ImportReport, KnownSet
 from stream.imports.products import products_of
+from stream.imports.source import Kind, read_columns
 
 LOCATION = "warehouse"
 
@@ -56,7 +57,7 @@ WAYS = (
     "after_the_last_order",
 )
 
-_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+_COLUMNS: dict[str, Kind] = {
     "InvoiceNo": pl.String,
     "StockCode": pl.String,
     "Description": pl.String,
@@ -112,7 +113,7 @@ def read_online_retail(
     """Reads the data set into records; arguments as for `import_online_retail`."""
     tell = progress or (lambda step, share: None)
     tell("reading invoices", 0.0)
-    table = _read_table(source)
+    table = read_columns(source, _COLUMNS, "the Online Retail table", "the Online Retail file")
     taken, left_out = _cut(_sorted_by_way(table), orders)
     tell("making orders", 0.3)
     events, adjustments, rows = _events(taken)
@@ -125,16 +126,6 @@ def read_online_retail(
     )
     tell("read", 1.0)
     return Imported(events, adjustments, catalog, report)
-
-
-def _read_table(source: Path) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(source)
-    except (FileNotFoundError, pl.exceptions.PolarsError) as problem:
-        raise UsageError(f"{source}: cannot be read as parquet ({problem}); give the Online Retail file") from problem
-    if missing := [name for name in _COLUMNS if name not in table.columns]:
-        raise UsageError(f"{source}: has no column {', '.join(missing)}; this is not the Online Retail table")
-    return table.select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
 
 
 def _sorted_by_way(table: pl.DataFrame) -> pl.DataFrame:

@@ -99,5 +99,8 @@ def test_without_the_tables_there_are_no_campaigns_but_half_of_them_is_an_error(
     lines = pl.DataFrame(_LINES)
     assert read_coupons(tmp_path / "transactions.parquet", lines) == Coupons([], [], {})
     pl.DataFrame({"campaign_id": [1], "household_id": [7]}).write_parquet(tmp_path / "campaigns.parquet")
-    with pytest.raises(UsageError, match="cannot be read as a table of Complete Journey"):
+    with pytest.raises(
+        UsageError,
+        match=r"campaign_descriptions\.parquet: cannot be read as parquet .* give all of .*coupons\.parquet.*, or none",
+    ):
         read_coupons(tmp_path / "transactions.parquet", lines)

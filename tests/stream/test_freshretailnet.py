@@ -184,6 +184,33 @@ def test_other_tables_and_options_are_refused(tmp_path: Path) -> None:
         read_freshretailnet(written(tmp_path, row()), orders=10)
 
 
+def test_the_set_as_it_is_published(tmp_path: Path) -> None:
+    source = written(tmp_path, row(sold={9: 0.5}, out=(12, 13)), row(day=2, price=0.8))
+    published = pl.read_parquet(source).rename({"hourly_sale": "hours_sale", "hourly_stockout": "hours_stock_status"})
+    other = tmp_path / "train.parquet"
+    published.with_columns(pl.col("dt").cast(pl.String), sale_amount=pl.lit(0.5)).write_parquet(other)
+    mine, theirs = (read_freshretailnet(path) for path in (source, other))
+    assert mine.inventory is not None
+    assert theirs.inventory is not None
+    assert list(mine.inventory) == list(theirs.inventory)
+    assert (mine.catalog, mine.report) == (theirs.catalog, theirs.report)
+
+
+@pytest.mark.parametrize(
+    ("column", "holds", "why"),
+    [
+        ("dt", pl.lit("yesterday"), r"column dt holds String, not Date: .*parse dates"),
+        ("store_id", pl.lit("corner shop"), r"column store_id holds String, not Int64: .*corner shop"),
+        ("hourly_sale", pl.lit(1.0), r"column hourly_sale holds Float64, not List\(Float64\)"),
+    ],
+)
+def test_a_column_that_holds_something_else_is_named(tmp_path: Path, column: str, holds: pl.Expr, why: str) -> None:
+    source = written(tmp_path, row())
+    pl.read_parquet(source).with_columns(holds.alias(column)).write_parquet(source)
+    with pytest.raises(UsageError, match=rf"fresh\.parquet: {why}"):
+        read_freshretailnet(source)
+
+
 def test_the_command_asks_for_the_file() -> None:
     from stream.cli import app
 
