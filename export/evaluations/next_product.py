@@ -22,14 +22,13 @@ from export.evaluations.segments import by_customers, heaviest
 from export.evaluations.weighted import calibration, means, rankings
 from export.history import read_log
 from export.split import date_of, split_of
-from export.tasks.candidates import Candidates, candidates_of
+from export.tasks.candidates import POPULAR, Candidates, by_lot, candidates_of
 from models.manifest import Metric
 from models.session import Session
 
 #: Offers that are shown.
 SHOWN = 5
 _TEST_DAYS = 46
-_MOST_ORDERS = 4_000
 _SHARED = frozenset({"words", "offer_words", "offer_numbers", "offer_sold", "offer_product"})
 
 _COUNTING = "personal frequency"
@@ -49,21 +48,14 @@ def measure(model_dir: Path, events: Path, from_ms: int | None, draws: int, seed
     start = split.test_from_ms if from_ms is None else from_ms
     tell("orders and what was before them", 0.0)
     arrays = dataset.build(log, start)
-    at = _orders(arrays, seed)
+    at = by_lot(np.unique(arrays["target_row"]).astype(np.int64), seed)
     if not len(at):
         raise UsageError(f"{events}: no order from {date_of(start)} on has an order of its customer before it")
-    candidates = candidates_of(arrays, at)
+    candidates = candidates_of(arrays, at, POPULAR)
     tell("scoring", 0.3)
     score, chance = shown(Session(model_dir / "model.onnx"), arrays, candidates)
     drawn = resamples(int(arrays["customer"].max()) + 1, draws, seed)
     return figures(candidates, score, chance, arrays["customer"][at], arrays["features"][at, dataset.ORDERS], drawn)
-
-
-def _orders(arrays: Arrays, seed: int) -> NDArray[np.int64]:
-    """Rows of orders with a product of the catalog, at most `_MOST_ORDERS` by lot."""
-    at = np.unique(arrays["target_row"]).astype(np.int64)
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(at, _MOST_ORDERS, replace=False)) if len(at) > _MOST_ORDERS else at
 
 
 def shown(session: Session, arrays: Arrays, candidates: Candidates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -92,6 +92,32 @@ def rankings(basket: NDArray[np.int64], label: NDArray[Any], score: NDArray[Any]
     return of[starts], np.column_stack([gain, found / held, found > 0])
 
 
+def tops(label: NDArray[Any], score: NDArray[Any], wanted: NDArray[Any], k: int) -> Floats:
+    """Gains of lists that all have the same number of candidates, as `rankings` tells them, in a fraction of its time.
+
+    Args:
+        label, score: of each candidate of each list, (n, c); of equal scores the earlier column comes first.
+        wanted: how many products each list's basket holds, of shape (n,).
+        k: how many are shown.
+
+    Returns:
+        NDCG, Recall and PHR of each list, float64 of shape (n, 3).
+
+    >>> tops(np.array([[0, 1]]), np.array([[0.1, 0.2]]), np.array([2]), 1).tolist()
+    [[1.0, 0.5, 1.0]]
+    """
+    k_ = min(k, score.shape[1])
+    last = -np.partition(-score, k_ - 1, axis=1)[:, k_ - 1, None]
+    above, level = score > last, score == last
+    shown = above | (level & (np.cumsum(level, axis=1, dtype=np.int32) <= k_ - above.sum(axis=1, keepdims=True)))
+    column = np.nonzero(shown)[1].reshape(len(score), k_)
+    order = np.argsort(-np.take_along_axis(score, column, axis=1), axis=1, kind="stable")
+    hit = np.take_along_axis(label, np.take_along_axis(column, order, axis=1), axis=1).astype(np.float64)
+    worth = 1.0 / np.log2(np.arange(k) + 2.0)
+    found = hit.sum(axis=1)
+    return np.column_stack([hit @ worth[:k_] / np.cumsum(worth)[np.minimum(wanted, k) - 1], found / wanted, found > 0])
+
+
 def means(gains: Floats, k: int) -> Figures:
     """NDCG, Recall and PHR over baskets."""
     names = (f"NDCG@{k}", f"Recall@{k}", f"PHR@{k}")

@@ -7,6 +7,7 @@ favours the unpopular would look good.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,10 @@ Arrays = dict[str, NDArray[Any]]
 #: How many of the first columns count as popular, by orders of the last 60 days before the order's day.
 POPULAR = 200
 WINDOW_DAYS = 60
+#: More orders than these are measured by lot.
+MOST_ORDERS = 4_000
+#: Orders times products that are held at once: each takes some 40 bytes, and a shop may have 100,000 products.
+_CELLS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,38 @@ class Candidates:
     personal: NDArray[np.float32]
     recent: NDArray[np.float32]
 
-    def flat(self, score: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """Group, label and score of all cells, for `metrics.ranking`."""
-        group = np.repeat(np.arange(len(self.rows)), self.label.shape[1])
-        return group, self.label.ravel(), score.ravel()
+
+def by_lot(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most `MOST_ORDERS` of some rows, ascending."""
+    if len(rows) <= MOST_ORDERS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, MOST_ORDERS, replace=False))
 
 
-def candidates_of(arrays: Arrays, rows: NDArray[np.int64]) -> Candidates:
-    """The candidates of some rows; popularity and frequency look strictly before the as-of time (its day)."""
+def in_parts(as_of_ms: NDArray[np.int64], products: int) -> Iterator[NDArray[np.intp]]:
+    """Index of rows in parts of which all candidates fit into memory, by the day: each part asks of few days.
+
+    >>> [len(part) for part in in_parts(np.arange(4_000), 10_000)]
+    [1677, 1677, 646]
+    """
+    by_day = np.argsort(as_of_ms // DAY_MS, kind="stable")
+    size = max(_CELLS // max(products, 1), 1)
+    for at in range(0, len(by_day), size):
+        yield np.sort(by_day[at : at + size])
+
+
+def candidates_of(arrays: Arrays, rows: NDArray[np.int64], most: int | None = None) -> Candidates:
+    """The candidates of some rows; popularity and frequency look strictly before the as-of time (its day).
+
+    Args:
+        arrays: as `export.datasets.next_best_offer.build` makes them.
+        rows: of the data set, ascending.
+        most: only so many candidates, the most popular; all products where None.
+    """
     starts = np.searchsorted(arrays["target_row"], [rows, rows + 1])
     days = (arrays["as_of_ms"][rows] // DAY_MS).tolist()
     counted = {int(day): popularity(arrays, int(day)) for day in np.unique(days)}
-    best = {day: np.argsort(-count, kind="stable") for day, (count, _) in counted.items()}
+    best = {day: np.argsort(-count, kind="stable")[:most] for day, (count, _) in counted.items()}
     product = np.stack([best[day] for day in days])
     label = np.zeros(product.shape, np.float32)
     for i, (a, b) in enumerate(starts.T.tolist()):

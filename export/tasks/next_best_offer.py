@@ -17,8 +17,8 @@ from export.history import Log
 from export.networks.two_tower import START, Customers, OfferNet, Offers
 from export.split import Split, split_of
 from export.tasks.base import Arrays, Evaluation, Task, Tell, finite, popular_products
-from export.tasks.candidates import Candidates, candidates_of, popularity
-from export.tasks.offerfigures import offer_figures
+from export.tasks.candidates import POPULAR, Candidates, by_lot, candidates_of, popularity
+from export.tasks.offerfigures import offer_figures, ranked
 from export.work import Origin
 from features.aggregations.base import DAY_MS
 from features.vectors.joined import FEATURES as SOLD
@@ -65,21 +65,17 @@ class NextBestOffer(Task):
 
         Nothing is calibrated: lines of one month were wrong in the next (docs/research/next-best-offer.md).
         """
-        validation = candidates_of(arrays, np.flatnonzero(split.validation(arrays["as_of_ms"])))
+        rows = by_lot(np.flatnonzero(split.validation(arrays["as_of_ms"])), seed)
+        shown = candidates_of(arrays, rows, POPULAR)
         first = self._fresh(arrays, split.train_until_ms, seed)
-        label = validation.label[:, : validation.popular]
-
-        def loss(logits: Any) -> float:
-            return m.log_loss(label.ravel(), _sigmoid(logits[:, : validation.popular].numpy()).ravel())
 
         def validate() -> float:
-            return loss(scored(first, arrays, validation))
+            return m.log_loss(shown.label.ravel(), _sigmoid(scored(first, arrays, shown)).ravel())
 
         best = self._fit(
             first, arrays, split.train_until_ms, epochs, seed, validate, lambda t, s: tell(f"choosing: {t}", s / 2)
         )
-        logits = scored(first, arrays, validation)
-        figures = m.ranking(*validation.flat(logits.numpy())) | {"log loss": loss(logits)}
+        figures = ranked(arrays, rows, lambda part: scored(first, arrays, part)).means | {"log loss": validate()}
         until = split.fit_until_ms
         final = self._fresh(arrays, until, seed)
         self._fit(final, arrays, until, best, seed, None, lambda t, s: tell(f"fitting: {t}", 0.5 + s / 2))
@@ -139,20 +135,21 @@ class NextBestOffer(Task):
 
     def evaluate(self, network: Any, arrays: Arrays, split: Split) -> Evaluation:
         """Ranking among candidates, and calibration over popular ones, against popularity and personal frequency."""
-        test = candidates_of(arrays, np.flatnonzero(split.test(arrays["as_of_ms"])))
-        logits = scored(network, arrays, test).numpy()
-        probability = _sigmoid(logits)
-        customer, orders = arrays["customer"][test.rows], arrays["features"][test.rows, dataset.ORDERS]
-        metrics = offer_figures(test, logits, probability, customer, orders)
-        label, chance = test.label[:, : test.popular].ravel(), probability[:, : test.popular].ravel()
+        every = np.flatnonzero(split.test(arrays["as_of_ms"]))
+        rows = by_lot(every, 0)
+        test = ranked(arrays, rows, lambda part: scored(network, arrays, part))
+        probability = _sigmoid(test.logits)
+        metrics = offer_figures(test, probability, arrays["customer"][rows], arrays["features"][rows, dataset.ORDERS])
+        label, chance = test.label.ravel(), probability.ravel()
         calibration = {
             "ece": next(metric.value for metric in metrics if metric.name == "ECE"),
             "mean_probability": float(chance.mean()),
             "rate": float(label.mean()),
         }
-        notes = [f"{len(test.rows)} orders were tested, each with {test.label.shape[1]} candidates."]
+        lot = f" of {len(every):,}, by lot," if len(rows) < len(every) else ""
+        notes = [f"{len(rows):,} orders{lot} were tested, each with {len(arrays['product_price']):,} candidates."]
         curves = [curve_of("a popular product is in the next order", label, chance)]
-        return Evaluation(metrics, calibration, len(test.rows), notes, curves)
+        return Evaluation(metrics, calibration, len(rows), notes, curves)
 
     def inputs(self, arrays: Arrays, split: Split, rows: int, seed: int) -> Arrays:
         """Customers of the test period; some of the products as offers with made-up discounts and margins."""
@@ -283,17 +280,21 @@ def _numbers(products: Any) -> Any:
 
 
 def scored(network: Any, arrays: Arrays, candidates: Candidates) -> Any:
-    """Log-odds of every candidate, float32 tensor (rows, candidates).
+    """Log-odds of every candidate, float32 of shape (rows, candidates).
 
-    All products are scored and picked from.
+    Those of a day are scored together and picked from.
     """
-    shop, every = Shop(arrays), np.arange(len(arrays["product_price"]))
-    logits = torch.zeros(candidates.product.shape)
+    shop = Shop(arrays)
+    logits = np.zeros(candidates.product.shape, np.float32)
     for at in by_day(arrays["as_of_ms"][candidates.rows], np.arange(len(candidates.rows)), 256):
-        rows, picked = candidates.rows[at], torch.from_numpy(candidates.product[at])
+        rows = candidates.rows[at]
+        asked = np.zeros(len(arrays["product_price"]), np.bool_)
+        asked[candidates.product[at]] = True
+        every, column = np.flatnonzero(asked), np.cumsum(asked)[candidates.product[at]] - 1
         with torch.no_grad():
             offers = shop.offers(every, int(arrays["as_of_ms"][rows[0]]) // DAY_MS)
-            logits[at] = torch.gather(network.logits(_customers(arrays, rows), offers)[0], 1, picked)
+            told = network.logits(_customers(arrays, rows), offers)[0].numpy()
+        logits[at] = np.take_along_axis(told, column, axis=1)
     return logits
 
 
