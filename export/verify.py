@@ -42,8 +42,9 @@ def verify(task: Task, network: Any, session: Session, inputs_of: InputsOf) -> V
         inputs = inputs_of(batch, batch)
         outputs = session.run(inputs, rows=batch, shared=task.shared)
         expected = reference(network, task.task, inputs)
+        aligned = task.aligned(expected, outputs)
         for name, value in expected.items():
-            difference, share = _difference(value, outputs[name])
+            difference, share = _difference(value, aligned[name])
             absolute, relative = max(absolute, difference), max(relative, share)
             if difference > _ABSOLUTE and share > _RELATIVE:
                 problems.append(f"batch {batch}: {name} differs by {difference:.2g} ({share:.2g} relative)")

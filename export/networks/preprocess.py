@@ -30,6 +30,18 @@ def softplus(x: Any) -> Any:
     return torch.relu(x) + torch.log1p(torch.exp(-torch.abs(x)))
 
 
+def chance(x: Any) -> Any:
+    """1 / (1 + exp(-x)), right for small chances as well.
+
+    The sigmoid of onnxruntime 1.32 is 0.6% off at 4e-6, 5% at 6e-7, and 0 below 2e-8: of a shop with many products most
+    offers have such a chance, and offers are ranked by it.
+
+    >>> chance(torch.tensor([-200.0, -16.0, 0.0, 200.0])).double().numpy().round(12).tolist()
+    [0.0, 1.12535e-07, 0.5, 1.0]
+    """
+    return 1.0 / (1.0 + torch.exp(-x))
+
+
 class Standardise(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Signed logarithm, standardised by the training rows, clipped; NaN becomes 0 with an indicator.
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.networks.personal import Personal, matched, matched_sparsely, matched_top
-from export.networks.preprocess import Standardise
+from export.networks.preprocess import Standardise, chance
 from features.text import VOCABULARY, WORDS
 from features.vectors.joined import FEATURES as SOLD
 from features.vectors.next_best_offer import FEATURES
@@ -221,16 +221,16 @@ class OfferNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         customers = Customers(features, words, place, age_days, viewed, own_product, own)
         offers = Offers(offer_words, offer_numbers[:, 0], offer_sold, offer_product)
         logits, _, pieces = self.logits(customers, offers)
-        probability = torch.sigmoid(logits)
+        probability = chance(logits)
         margin = offer_numbers[:, 2]
         margin = torch.where(torch.isnan(margin), torch.zeros_like(margin), margin).clamp(-1e9, 1e9)
         worth = probability * margin
         open_ = eligible > 0
         _, top = torch.topk(torch.where(open_, worth, torch.full_like(worth, _LOST)), _BEST, dim=1)
-        chance = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
+        told = torch.gather(probability, 1, top) * torch.gather(open_.to(worth.dtype), 1, top)
         held = (own_product != 0).to(worth.dtype)
         sequence, other = self._reasons(pieces, top, matched_top(own_product, offer_product[top], held))
-        return top, chance, chance * margin[top], sequence, other
+        return top, told, told * margin[top], sequence, other
 
     def _reasons(self, pieces: Pieces, top: Any, same: Any) -> tuple[Any, Any]:
         """Of the sequence, and of all else; `same` says which of the own products each offer is, (b, 5, 32)."""

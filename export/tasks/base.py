@@ -121,6 +121,10 @@ class Task(ABC):
     def problems(self, inputs: Arrays, outputs: Arrays) -> list[str]:
         """What is wrong with the outputs, such as a probability outside [0, 1]; empty where all is well."""
 
+    def aligned(self, expected: Arrays, outputs: Arrays) -> Arrays:
+        """The outputs in the order in which torch tells them, where rounding decides between equals."""
+        return outputs
+
     def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
         """The optional parts of the graph that were trained."""
         return []
