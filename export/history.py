@@ -24,6 +24,9 @@ from features.rows import FIXED_POINT, OrderKind, Rows
 from features.table import EntityTable
 from features.view import View
 
+#: Records of customers that are folded at once.
+_MOST_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class Log:
@@ -105,27 +108,52 @@ class Level:
 def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[Level]:
     """Folds all order events of known customers, the k-th of every customer at a time.
 
+    Of a shop whose records would not fit into memory, some customers come after the others.
+
     Args:
         log: the event log.
         views: what is folded; the shipped views where None.
     """
+    views = views_of("customer") if views is None else views
+    most = max(_MOST_BYTES // sum(view.dtype.itemsize for view in views), 1)
+    names = dict.fromkeys(log.history.orders.entities)
+    number = {key: i for i, key in enumerate(names)}
+    owner = np.fromiter(map(number.__getitem__, log.history.orders.entities), np.int64, len(log.history.orders))
+    keys = list(names)
+    for begin in range(0, len(keys), most):
+        table = EntityTable("customer", views)
+        table.admit_new(keys[begin : begin + most])
+        yield from _levels(log, table, owner, begin, begin + most)
+
+
+def _levels(log: Log, table: EntityTable, owner: NDArray[np.int64], begin: int, end: int) -> Iterator[Level]:
+    """The levels of the customers of some numbers, which are in the table."""
     orders, lines = log.history.orders, log.history.order_lines
-    table = EntityTable("customer", views_of("customer") if views is None else views)
-    keys = list(dict.fromkeys(orders.entities))
-    table.admit_new(keys)
-    slots = table.slots_of(orders.entities)
-    rank = occurrence(orders.entities)
-    line_rank = rank[np.repeat(np.arange(len(orders)), orders.columns["lines"] // FIXED_POINT)]
+    count = orders.columns["lines"] // FIXED_POINT
+    first = np.cumsum(count) - count
+    at = np.flatnonzero((owner >= begin) & (owner < end))
+    events = orders.take(at)
+    slots, rank = table.slots_of(events.entities), occurrence(events.entities)
     after = _next_events(slots, rank)
-    times = np.append(orders.columns["event_time_ms"], log.last_ms + DAY_MS)
-    placed = np.append(orders.columns["kind"] == OrderKind.PLACED, False)
-    for level in range(int(rank.max()) + 1):
-        at = np.flatnonzero(rank == level)
-        table.fold(orders.take(at))
-        table.fold(lines.take(np.flatnonzero(line_rank == level)))
-        here = slots[at]
-        newest, then = table.event_time_ms(here), after[at]
-        yield Level(table, here, at, orders.columns["kind"][at], newest, times[then], then, placed[then])
+    times = np.append(events.columns["event_time_ms"], log.last_ms + DAY_MS)
+    placed = np.append(events.columns["kind"] == OrderKind.PLACED, False)
+    by_rank = np.argsort(rank, kind="stable")
+    for of in np.split(by_rank, np.flatnonzero(np.diff(rank[by_rank])) + 1):
+        table.fold(events.take(of))
+        table.fold(lines.take(_ranges(first[at[of]], count[at[of]])))
+        here, then = slots[of], after[of]
+        newest, following = table.event_time_ms(here), np.where(then >= 0, at[then], -1)
+        yield Level(table, here, at[of], events.columns["kind"][of], newest, times[then], following, placed[then])
+
+
+def _ranges(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of ranges, one after another.
+
+    >>> _ranges(np.array([5, 1]), np.array([2, 3])).tolist()
+    [5, 6, 1, 2, 3]
+    """
+    within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    return np.asarray(np.repeat(first, count) + within)
 
 
 def _next_events(slots: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
