@@ -6,7 +6,8 @@ k-th order event. A year of 19,000 orders takes a few hundred folds, about two s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def customer_levels(log: Log, views: Sequence[View] | None = None) -> Iterator[L
     owner = np.fromiter(map(number.__getitem__, log.history.orders.entities), np.int64, len(log.history.orders))
     keys = list(names)
     for begin in range(0, len(keys), most):
-        table = EntityTable("customer", views)
+        table = EntityTable("customer", views, max_entities=sys.maxsize)
         table.admit_new(keys[begin : begin + most])
         yield from _levels(log, table, owner, begin, begin + most)
 
@@ -179,17 +180,20 @@ class Day:
     as_of_ms: int
 
 
-def item_days(log: Log, inventory: Rows | None = None) -> Iterator[Day]:
+def item_days(log: Log, inventory: Rows | None = None, items: Container[str] | None = None) -> Iterator[Day]:
     """Folds all demand day by day, in log order, and after each day's demand its inventory, where it is given.
 
-    `keys` are items of which something was ordered.
+    `keys` are items of which something was ordered; of all of them, or of some `items`.
     """
-    demand = log.history.demand
-    moved = None if inventory is None else inventory.columns["event_time_ms"] // DAY_MS
+    day = log.history.demand.columns["event_time_ms"] // DAY_MS
+    days = range(int(day.min()), int(day.max()) + 1)
+    demand = of_items(log.history.demand, items)
+    inventory = None if inventory is None else of_items(inventory, items)
     day = demand.columns["event_time_ms"] // DAY_MS
-    table = EntityTable("item", views_of("item"))
+    moved = None if inventory is None else inventory.columns["event_time_ms"] // DAY_MS
+    table = EntityTable("item", views_of("item"), max_entities=sys.maxsize)
     keys: list[str] = []
-    for today in range(int(day.min()), int(day.max()) + 1):
+    for today in days:
         rows = demand.take(np.flatnonzero(day == today))
         fresh = table.missing(rows.entities)
         table.admit_new(fresh)
@@ -200,6 +204,11 @@ def item_days(log: Log, inventory: Rows | None = None) -> Iterator[Day]:
             table.admit_new(table.missing(stock.entities))
             table.fold(stock)
         yield Day(table, keys, (today + 1) * DAY_MS - 1)
+
+
+def of_items(rows: Rows, items: Container[str] | None) -> Rows:
+    """The rows of some items; all where None."""
+    return rows if items is None else rows.take(np.flatnonzero([key in items for key in rows.entities]))
 
 
 def placed_lines(log: Log) -> tuple[list[str], NDArray[np.uint64], NDArray[np.int64]]:

@@ -7,16 +7,18 @@ least 0. Lost sales are unknown: where stock ran out, demand was more than this 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.history import Day, Log, item_days
+from export.history import Day, Log, item_days, of_items
 from features.aggregations.base import DAY_MS
 from features.aggregations.stock import StockPosition
 from features.eventlog import read_inventory
+from features.ids import hash64
 from features.logfile import has_topic
 from features.rows import FIXED_POINT, InventoryKind, OrderKind, Rows
 from features.vectors.deliveries import open_orders
@@ -26,24 +28,31 @@ Arrays = dict[str, NDArray[Any]]
 
 #: Longest horizon that is trained on.
 HORIZON_DAYS = 28
+#: About so many rows are made of a log; of one with more, some items are drawn.
+_MOST_ROWS = 3_000_000
 
 
 class DailyDemand:
-    """Units demanded of each item on each day of the log, cumulated, for sums over days that came after."""
+    """Units demanded of each item on each day of the log, cumulated, for sums over days that came after.
 
-    def __init__(self, log: Log) -> None:
-        demand = log.history.demand
+    Args:
+        log: the event log.
+        items: those that are asked for; all where None.
+    """
+
+    def __init__(self, log: Log, items: Container[str] | None = None) -> None:
+        self.first_day = log.first_ms // DAY_MS
+        days = log.last_ms // DAY_MS - self.first_day + 1
+        demand = of_items(log.history.demand, items)
         day = demand.columns["event_time_ms"] // DAY_MS
         self._index = {key: i for i, key in enumerate(dict.fromkeys(demand.entities))}
-        self.first_day = int(day.min())
-        days = int(day.max()) - self.first_day + 1
         item = np.array([self._index[key] for key in demand.entities])
         sign = np.select(
             [demand.columns["kind"] == OrderKind.PLACED, demand.columns["kind"] == OrderKind.CANCELLED], [1, -1], 0
         )
         units = np.zeros((len(self._index), days + 1))
         np.add.at(units, (item, day - self.first_day + 1), sign * demand.columns["quantity"] / FIXED_POINT)
-        self._cumulated = units.cumsum(axis=1)
+        self._cumulated = np.cumsum(units, axis=1, out=units)
 
     def index(self, keys: list[str]) -> NDArray[np.int64]:
         """A number for each item, int64 of shape (n,)."""
@@ -108,7 +117,7 @@ def build(
     share: float = 0.3,
     inventory: Rows | None = None,
 ) -> Arrays:
-    """Rows with as-of times from `from_ms` to before `until_ms`.
+    """Rows with as-of times from `from_ms` to before `until_ms`; of a log with more than three million, of some items.
 
     Args:
         log: the event log.
@@ -127,11 +136,12 @@ def build(
         int64 (n,), the catalog's lead time, within 1 to 28.
     """
     rng = np.random.default_rng(seed)
-    future = DailyDemand(log)
+    items = _drawn(log, from_ms, until_ms, test_from_ms, share)
+    future = DailyDemand(log, items)
     lead = dict(zip(log.catalog["sku"].to_list(), log.catalog["lead_time_days"].to_list(), strict=True))
     shelf = Shelf(inventory)
     parts: list[Arrays] = []
-    for day in item_days(log, inventory):
+    for day in item_days(log, inventory, items):
         if not from_ms <= day.as_of_ms < until_ms or not day.keys:
             continue
         test = day.as_of_ms >= test_from_ms
@@ -141,6 +151,19 @@ def build(
         horizon = leads if test else rng.integers(1, HORIZON_DAYS + 1, len(kept))
         parts.append(_rows(day, kept, horizon, future, shelf) | {"lead_days": leads})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _drawn(log: Log, from_ms: int, until_ms: int, test_from_ms: int, share: float) -> set[str] | None:
+    """The items of a log with more rows than are wanted that rows are made of, by their names alone; None for all."""
+    demand = log.history.demand
+    number = {key: i for i, key in enumerate(dict.fromkeys(demand.entities))}
+    first = np.full(len(number), np.iinfo(np.int64).max)
+    of = np.fromiter(map(number.__getitem__, demand.entities), np.int64, len(demand))
+    np.minimum.at(first, of, demand.columns["event_time_ms"])
+    tested = np.maximum(until_ms - np.maximum(first, test_from_ms), 0)
+    taught = np.maximum(min(test_from_ms, until_ms) - np.maximum(first, from_ms), 0)
+    kept = _MOST_ROWS / max(float((tested + share * taught).sum() / DAY_MS), 1.0)
+    return None if kept >= 1.0 else {key for key in number if hash64(key) < kept * 2.0**64}
 
 
 def _rows(day: Day, keys: list[str], horizon: NDArray[np.int64], future: DailyDemand, shelf: Shelf) -> Arrays:
