@@ -19,6 +19,7 @@ PUBLISHED = (LEVELS.index(0.1), MEDIAN, LEVELS.index(0.9))
 _TAIL_FROM = -3
 _TAIL_LOG = math.log((1 - LEVELS[_TAIL_FROM]) / (1 - LEVELS[-1]))
 _SMALL = 1e-6
+_NEAR = 0.25
 _STEEPEST = 0.8
 
 
@@ -78,6 +79,20 @@ def quantile(quantiles: Any, level: Any) -> Any:
     return first + within + beyond * _tail(quantiles)
 
 
+def _over(step: Any) -> Any:
+    """How much the mean of exp between 0 and a step is above 1: exp(step) / step - 1 / step - 1.
+
+    A series where the step is small: there nothing would be left of exp(step) - 1 - step, which onnxruntime has no
+    operator for.
+
+    >>> _over(torch.tensor([0.0, 1e-6, 0.1, 2.0])).double().numpy().round(7).tolist()
+    [0.0, 5e-07, 0.0517092, 2.1945281]
+    """
+    series = step * (1 / 2 + step * (1 / 6 + step * (1 / 24 + step * (1 / 120 + step / 720))))
+    far = step.clamp_min(_NEAR)
+    return torch.where(step < _NEAR, series, (torch.exp(far) - 1.0) / far - 1.0)
+
+
 def expected_excess(quantiles: Any, at: Any, levels: Any = None) -> Any:
     """E[(demand - at)+] in units; arguments as those of `exceedance`.
 
@@ -87,12 +102,11 @@ def expected_excess(quantiles: Any, at: Any, levels: Any = None) -> Any:
     levels = torch.tensor(LEVELS) if levels is None else levels
     levels = torch.cat([torch.zeros_like(levels[:1]), levels])
     low = torch.cat([torch.zeros_like(quantiles[:1]), quantiles[:-1]])
-    width = (quantiles - low).clamp_min(_SMALL)
     a, b = torch.maximum(low, at), torch.maximum(quantiles, at)
-    # exp(b) - exp(a) - (b - a) exp(at), written so that nothing of size exp(b) cancels where b is near a
-    step = b - a
-    piece = torch.exp(a) * torch.expm1(step) - step * torch.exp(at)
-    within = (levels[1:] - levels[:-1]) @ (piece.clamp_min(0.0) / width)
+    # Of what is between two levels, the part above `at`: all of it, however near the two quantiles are, where both are.
+    above = torch.where(low >= at, torch.ones_like(low), (b - a) / (quantiles - low).clamp_min(_SMALL))
+    mean = torch.exp(a) * _over(b - a) + (torch.exp(a) - torch.exp(at))
+    within = (levels[1:] - levels[:-1]) @ (above * mean).clamp_min(0.0)
     slope, from_ = _tail(quantiles).clamp_max(_STEEPEST), torch.maximum(quantiles[-1], at)
     left = (1 - levels[-1]) * torch.exp(-(from_ - quantiles[-1]) / slope)
     beyond = left * (torch.exp(from_) / (1 - slope) - torch.exp(at))
