@@ -1,7 +1,7 @@
 """Two releases of a model side by side: CPU time a row, calls in turn, so that a slow machine slows both.
 
 git archive TAG models/artifacts/stockout/0.9.0 | tar -x -C old
-python -m benchmarks.graphs old/models/artifacts/stockout/0.9.0 models/artifacts/stockout/0.9.1
+python -m benchmarks.graphs old/models/artifacts/stockout/0.9.0 models/artifacts/stockout/0.9.2
 """
 
 from __future__ import annotations

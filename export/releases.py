@@ -47,6 +47,6 @@ class Release:
 RELEASES = (
     Release("reorder", "0.10.0", "online-retail", _RETAIL),
     Release("reorder", "0.10.0+households", "complete-journey-but-last", _HOUSEHOLDS, licence="CC0"),
-    Release("stockout", "0.9.1", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
+    Release("stockout", "0.9.2", "online-retail", f"{_RETAIL} (lead times); {_HOURS}", "freshretailnet"),
     Release("next-best-offer", "0.5.1", "online-retail", _RETAIL),
 )
