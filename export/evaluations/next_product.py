@@ -19,7 +19,7 @@ from export.datasets.popularity import Popularity
 from export.errors import UsageError
 from export.evaluations.bootstrap import Figures, Resamples, beside, resamples
 from export.evaluations.segments import by_customers, heaviest
-from export.evaluations.weighted import calibration, means, rankings
+from export.evaluations.weighted import calibration, means, tops
 from export.history import read_log
 from export.split import date_of, split_of
 from export.tasks.candidates import POPULAR, Candidates, by_lot, candidates_of
@@ -126,9 +126,7 @@ def figures(
     some = np.flatnonzero(wanted)
     of: dict[str, Figures] = {}
     for name, one in scores.items():
-        rows = np.repeat(np.arange(len(some)), label.shape[1])
-        _, gains = rankings(rows, label[some].ravel(), np.asarray(one)[some].ravel(), wanted[some], SHOWN)
-        of[name] = means(gains, SHOWN)
+        of[name] = means(tops(label[some], one[some], wanted[some], SHOWN), SHOWN)
     found = beside(of, customer[some], drawn, "{}, next product of 200 popular ones", less=_COUNTING)
     seen, what = np.isfinite(chance), "{}, next product, of the five that are shown"
     label, chance, customer, orders = label[seen], chance[seen], _each(customer, seen), _each(orders, seen)

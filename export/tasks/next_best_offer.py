@@ -202,9 +202,12 @@ class NextBestOffer(Task):
         return found
 
     def aligned(self, expected: Arrays, outputs: Arrays) -> Arrays:
-        """Offers that are worth the same but for rounding may have changed places, with each other or with a sixth."""
-        level = np.isclose(expected["expected_margin"], outputs["expected_margin"], rtol=_TIE, atol=0.0).all(axis=1)
+        """Offers that are worth the same but for rounding may have changed places, with each other; what is worth as
+        much as the last, with one that is not shown."""
+        worth = expected["expected_margin"]
+        level = np.isclose(worth, outputs["expected_margin"], rtol=_TIE, atol=0.0).all(axis=1)
         same = expected["top"][:, :, None] == outputs["top"][:, None, :]
+        level &= (same.any(axis=2) | np.isclose(worth, worth[:, -1:], rtol=_TIE, atol=0.0)).all(axis=1)
         place = same.argmax(axis=2)
         found = {}
         for name, given in outputs.items():

@@ -29,14 +29,12 @@ class Ranked:
     """What came of n orders.
 
     Args:
-        rows: of the data set, int64 of shape (n,).
         gains: NDCG, Recall and PHR by who ranked, float64 of shape (n, 3) each; NaN of an order that holds no product.
         label: 1 where the order held a popular product, float32 of shape (n, p).
         share: of the shop's orders that held it, float32 of shape (n, p).
         logits: what the model says of it, float32 of shape (n, p).
     """
 
-    rows: NDArray[np.int64]
     gains: dict[str, NDArray[np.float64]]
     label: NDArray[np.float32]
     share: NDArray[np.float32]
@@ -81,7 +79,7 @@ def ranked(arrays: Arrays, rows: NDArray[np.int64], score: Callable[[Candidates]
             gains[who][at[some]] = tops(part.label[some], each[some], wanted, PLACES)
         for held, column in ((label, part.label), (share, part.share), (logits, told)):
             held[at] = column[:, :popular]
-    return Ranked(rows, gains, label, share, logits)
+    return Ranked(gains, label, share, logits)
 
 
 def offer_figures(found: Ranked, chance: NDArray[Any], customer: NDArray[Any], orders: NDArray[Any]) -> list[Metric]:

@@ -50,7 +50,7 @@ def test_parts_give_what_all_at_once_gives(arrays: dict[str, Any], monkeypatch: 
 def test_orders_without_a_product_of_the_catalog_have_no_gains() -> None:
     gains = {"": np.array([[1.0, 0.5, 1.0], [np.nan, np.nan, np.nan], [0.0, 0.0, 0.0]])}
     none = np.zeros((3, 2), np.float32)
-    found = Ranked(np.arange(3), gains, none, none, none)
+    found = Ranked(gains, none, none, none)
     assert found.some.tolist() == [0, 2]
     assert found.means == {"NDCG@10": 0.5, "Recall@10": 0.25, "PHR@10": 0.5}
 
@@ -109,3 +109,8 @@ def test_a_change_of_places_that_rounding_does_not_explain_is_left_to_be_found()
     worth = expected["expected_margin"]
     aligned = NextBestOffer().aligned(expected, given | {"expected_margin": worth})
     assert not np.allclose(aligned["expected_margin"], worth), "by position they agree, by offer they do not"
+
+
+def test_offers_that_torch_does_not_show_are_left_to_be_found_but_at_the_end() -> None:
+    expected, given = outputs([3, 9, 4], [0.5, 0.2, 0.1]), outputs([3, 8, 4], [0.5, 0.2, 0.1])
+    np.testing.assert_array_equal(NextBestOffer().aligned(expected, given)["top"], given["top"])
