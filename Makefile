@@ -6,7 +6,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 LOGS ?= .tidecast/logs
-export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
 .PHONY: help demo parity faults test check logs evaluate models schemas clean
