@@ -34,7 +34,7 @@ from export.options import (
 )
 from export.report import evaluate_released, time_of, write_report
 from export.tasks import task_of
-from export.terminal import bar, console, done, warn
+from export.terminal import bar, done, say, warn
 
 
 def _only_next_item(rule: list[str] | None) -> None:
@@ -59,7 +59,7 @@ def dataset(
     _only_next_item(rule)
     work = work_of(model, out)
     origin = done(f"{model}: dataset", lambda: steps.make_dataset(work, events, seed, hours_events, time_of(since)))
-    console.print(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
+    say(f"{origin.rows:,} rows in {work.directory / 'dataset.npz'}")
 
 
 def train(
@@ -89,7 +89,7 @@ def train(
         dataset(model, events, work.directory, seed, since=since, hours_events=hours_events)
     with bar(f"{model}: train") as tell:
         figures = steps.train(work, epochs, tell)
-    console.print(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
+    say(", ".join(f"{key} {value:.5g}" for key, value in figures.items()))
 
 
 def evaluate(
@@ -142,7 +142,7 @@ def convert(model: Model, events: Events = EVENTS, out: Out = None, task: Kind =
         return
     work = work_of(model, out)
     path = done(f"{model}: convert", lambda: steps.convert_graph(work))
-    console.print(f"{path}: {path.stat().st_size:,} bytes")
+    say(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def verify(model: Model, events: Events = EVENTS, out: Out = None) -> None:
@@ -151,7 +151,7 @@ def verify(model: Model, events: Events = EVENTS, out: Out = None) -> None:
     verdict = done(f"{model}: verify", lambda: steps.verify_graph(work))
     if verdict.problems:
         raise UsageError("the graph is not fit for release:\n  " + "\n  ".join(verdict.problems))
-    console.print(f"{verdict.parity.rows:,} rows, largest difference {verdict.parity.max_abs_difference:.2g}")
+    say(f"{verdict.parity.rows:,} rows, largest difference {verdict.parity.max_abs_difference:.2g}")
 
 
 def quantize(model: Model, events: Events = EVENTS, out: Out = None) -> None:
@@ -159,7 +159,7 @@ def quantize(model: Model, events: Events = EVENTS, out: Out = None) -> None:
     quantize reorder`"""
     work = work_of(model, out)
     for v in done(f"{model}: quantize", lambda: steps.quantize_graph(work)):
-        console.print(f"{v.kind}: {'not kept: ' + v.why_not if v.why_not else 'passes'}")
+        say(f"{v.kind}: {'not kept: ' + v.why_not if v.why_not else 'passes'}")
 
 
 def benchmark(model: Model, events: Events = EVENTS, out: Out = None) -> None:
@@ -189,4 +189,4 @@ def release(
         raise UsageError(f"--text {text}: there is no such file")
     work = work_of(model, out)
     directory = steps.release_model(work, events, data, licence, version, into, text)
-    console.print(f"released {directory}")
+    say(f"released {directory}")

@@ -13,7 +13,7 @@ from export.errors import UsageError
 from export.options import ARTIFACTS, EVENTS, Events
 from export.report import time_of
 from export.shelves import check_form, shelves_of, when, written
-from export.terminal import bar, console
+from export.terminal import bar, console, say
 from models.manifest import versions
 
 _MODEL = "stockout"
@@ -52,7 +52,7 @@ def shelves(
         console.print(_shown(found.head(top)))
     if out is not None:
         written(found, out)
-        console.print(f"{len(found):,} items in {out}")
+        say(f"{len(found):,} items in {out}")
 
 
 def _newest(registry: Path) -> Path:

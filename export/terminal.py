@@ -13,7 +13,8 @@ from rich.text import Text
 
 Tell = Callable[[str, float], None]
 
-console = Console(stderr=True)
+#: Names, paths and item ids are shown as they are: brackets in them are no markup.
+console = Console(stderr=True, markup=False)
 #: Between two lines that tell how far something is.
 _SECONDS = 10.0
 
@@ -39,10 +40,15 @@ def _lines(title: str) -> Tell:
         nonlocal told, next_at
         now = time.monotonic()
         if note != told and now >= next_at:
-            console.print(f"{title}: {note}, {share:.0%}", markup=False, highlight=False)
+            console.print(f"{title}: {note}, {share:.0%}", highlight=False)
             told, next_at = note, now + _SECONDS
 
     return tell
+
+
+def say(text: str) -> None:
+    """Tells a person what has become of a command, in one line however long: a path that is broken can't be copied."""
+    console.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:

@@ -33,7 +33,7 @@ from export.pathcommands import benchmark, convert, dataset, evaluate, quantize,
 from export.releases import RELEASES
 from export.report import write_report
 from export.tasks import MODELS
-from export.terminal import bar, console, done, warn
+from export.terminal import bar, done, say, warn
 from export.together import together
 
 
@@ -69,9 +69,9 @@ def report(
     with bar("report") as tell:
         for benchmark, metrics in measured(logs, registry, tuple(model or MODELS), tell, warn):
             variant = f", {benchmark.variant}" if benchmark.variant else ""
-            console.print(f"[bold]{benchmark.model}[/bold]{variant} on {benchmark.log}")
+            say(f"{benchmark.model}{variant} on {benchmark.log}")
             for line in table(metrics):
-                console.print(line, markup=False, soft_wrap=True)
+                say(line)
             if json is not None:
                 write_report(json, benchmark.model, logs / benchmark.log, metrics)
 
@@ -93,7 +93,7 @@ def import_model(
 
     told = read_description(manifest)
     directory = done(f"{told.name} {told.version}: import", lambda: bring_in(path, told, into, trust))
-    console.print(f"released {directory}")
+    say(f"released {directory}")
 
 
 def everything(

@@ -63,9 +63,10 @@ def _known(name: str, source: Path | None, out: Path, orders: int | None, seed: 
             lambda step, share: bar.update(task, description=step, completed=share),
         )
         bar.update(task, completed=1.0)
-    console = Console()
+    console = Console(soft_wrap=True, markup=False)
     console.print(f"event log {out}: " + ", ".join(f"{topic} {n:,}" for topic, n in info.records.items()))
-    console.print(f"[dim]{info.attribution}; every input row is accounted for in {out / 'import_report.json'}[/]")
+    report = out / "import_report.json"
+    console.print(f"{info.attribution}; every input row is accounted for in {report}", style="dim")
 
 
 def _own(table: Path | None, mapping: Path | None, out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from stream.errors import UsageError
@@ -42,10 +43,10 @@ def list_(directory: Directory = None) -> None:
             check_features(manifest, wanted.features, wanted.reads, wanted.heads)
             fits = "[green]yes[/]"
         except ManifestError as error:
-            table.add_row(name, version, f"[red]no[/]: {error}", "", "", "")
+            table.add_row(name, version, f"[red]no[/]: {escape(str(error))}", "", "", "")
             continue
         metrics = ", ".join(f"{m.name} {m.value:.3f}" for m in manifest.metrics[:4])
-        table.add_row(name, version, fits, manifest.training.trained_until, manifest.training.data, metrics)
+        table.add_row(name, version, fits, manifest.training.trained_until, escape(manifest.training.data), metrics)
     Console().print(table)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 
 class BrokerKind(StrEnum):
@@ -54,8 +55,8 @@ def up(
         if topics:
             create_topics(settings.kafka, partitions, brokers)
         console = Console(soft_wrap=True)
-        console.print(f"broker  {settings.kafka.bootstrap_servers}")
-        console.print(f"store   {settings.store.url}")
+        console.print(f"broker  {escape(settings.kafka.bootstrap_servers)}")
+        console.print(f"store   {escape(settings.store.url)}")
         for name, value in environment.items():
             typer.echo(f"export {name}={value}")
         console.print("[dim]Ctrl-C stops them; nothing is kept[/]")

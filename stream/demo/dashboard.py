@@ -81,7 +81,11 @@ class Dashboard:
             table.add_column(title, justify="left" if title in ("model", "version") else "right")
         for model, version in sorted(o.models):
             table.add_row(
-                model, version, f"{rates.get(model, 0):,.0f}", f"{o.scores[model]:,}", f"{len(o.entities[model]):,}"
+                Text(model),
+                Text(version),
+                f"{rates.get(model, 0):,.0f}",
+                f"{o.scores[model]:,}",
+                f"{len(o.entities[model]):,}",
             )
         topics = ("orders", "clicks", "inventory", "demand")
         told = "   ".join(f"{t}{'' if t in ('orders', 'demand') else ' (simulated)'} {o.counts[t]:,}" for t in topics)
@@ -99,7 +103,7 @@ class Dashboard:
             table.add_row(
                 when,
                 Text(a.status, _COLOURS[a.status]),
-                a.name or a.sku,
+                Text(a.name or a.sku),
                 f"{a.p_stockout:.0%}",
                 "–" if a.p_empty is None else f"{a.p_empty:.0%}",
                 f"{a.on_hand or 0:,.0f}",
@@ -123,9 +127,9 @@ class Dashboard:
             why = because(first.reasons, most=2) if first else ""
             best = offer.offers[0] if offer.offers else None
             table.add_row(
-                score.customer_id,
-                f"{first.p_30d:.0%}  {first.name or first.sku}" if first else "–",
-                (why or "–") if score.fallback is None else score.fallback,
-                f"{best.title}  ({best.p_response:.0%})" if best else "–",
+                Text(score.customer_id),
+                Text(f"{first.p_30d:.0%}  {first.name or first.sku}" if first else "–"),
+                Text((why or "–") if score.fallback is None else score.fallback),
+                Text(f"{best.title}  ({best.p_response:.0%})" if best else "–"),
             )
         return Panel(table, title="Customers", title_align="left")

@@ -160,6 +160,19 @@ def test_command_reports_usage_errors_with_exit_code_2(
     assert ended.value.code == 2
 
 
+def test_a_path_is_told_as_it_is_in_one_line(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / ("long" * 30) / "[bold]"
+    monkeypatch.setattr(
+        "sys.argv", ["tidecast-export", "dataset", "next-best-offer", "--events", str(shop), "--out", str(out)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert f" rows in {out / 'dataset.npz'}\n" in capsys.readouterr().err
+
+
 def test_missing_step_and_event_log_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run `tidecast-export dataset reorder` first"):
         steps.train(Work("reorder", tmp_path), None, lambda text, share: None)

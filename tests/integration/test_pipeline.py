@@ -171,3 +171,22 @@ def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
         assert model in text
     names = {json.loads(r.value())["name"] for r in shop.read("supply-alerts")}
     assert not names or any(name in text for name in names)
+
+
+def test_the_dashboard_shows_names_with_brackets_as_they_are(shop: Shop) -> None:
+    observer = Observer(shop.settings.kafka, late_after_ms=3_600_000)
+    try:
+        deadline = time.monotonic() + 30
+        while observer.poll(0.2) or not observer.latency_ms:
+            assert time.monotonic() < deadline
+        offers = observer.newest["next-best-offers"]
+        for customer, blob in offers.items():
+            told = json.loads(blob)
+            offers[customer] = json.dumps(
+                {**told, "offers": [{**o, "title": "[/b] [red]tea"} for o in told["offers"]]}
+            ).encode()
+        console = Console(record=True, width=160)
+        console.print(Dashboard(observer, "a note").render())
+    finally:
+        observer.close()
+    assert "[/b] [red]tea" in console.export_text()

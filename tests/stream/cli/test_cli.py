@@ -278,6 +278,13 @@ def test_config_show_tells_every_setting_with_its_origin(
     assert "file tidecast.toml" in table.out
 
 
+def test_config_show_tells_values_with_brackets_as_they_are(tidecast: Any) -> None:
+    table = tidecast("config", "show", "-s", "store.url=redis://[fd00::1]:6379/0", "-s", "store.namespace=[/b]")
+    assert table.code == 0
+    assert "redis://[fd00::1]:6379/0" in table.out
+    assert "[/b]" in table.out
+
+
 def test_topics_are_made_and_described(tidecast: Any, bare: str) -> None:
     made = tidecast("topics", "create", "-p", "2", "-b", bare)
     assert made.code == 0
