@@ -108,7 +108,8 @@ def _tell(report: Report) -> None:
         )
     if report.unchecked:
         console.print(
-            f"{report.unchecked:,} more were not checked: of erased entities, or of other features than these"
+            f"{report.unchecked:,} more were not checked: of erased entities, or of other features than are set here; "
+            "ask with the worker's own settings (models.directory, models.variant)"
         )
     for example in report.examples[:5]:
         console.print_json(data=example)
