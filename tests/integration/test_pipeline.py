@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -150,17 +151,28 @@ def test_features_show_tells_names_values_and_the_latest_score(shop: Shop, event
     assert "there are no features of customer 'nobody'" in str(unknown.exception)
 
 
-def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
+@contextmanager
+def observing(shop: Shop) -> Iterator[Observer]:
+    """An observer that has read all there is."""
     observer = Observer(shop.settings.kafka, late_after_ms=3_600_000)
     try:
         deadline = time.monotonic() + 30
         while observer.poll(0.2) or not observer.latency_ms:
             assert time.monotonic() < deadline
-        console = Console(record=True, width=160)
-        console.print(Dashboard(observer, "a note").render())
-        text = console.export_text()
+        yield observer
     finally:
         observer.close()
+
+
+def drawn(observer: Observer) -> str:
+    console = Console(record=True, width=160)
+    console.print(Dashboard(observer, "a note").render())
+    return console.export_text()
+
+
+def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
+    with observing(shop) as observer:
+        text = drawn(observer)
     assert f"dead letters {len(POISON)}" in text
     assert "clicks (simulated)" in text
     assert "stock levels are simulated" in text
@@ -174,19 +186,10 @@ def test_the_dashboard_tells_what_is_on_the_topics(shop: Shop) -> None:
 
 
 def test_the_dashboard_shows_names_with_brackets_as_they_are(shop: Shop) -> None:
-    observer = Observer(shop.settings.kafka, late_after_ms=3_600_000)
-    try:
-        deadline = time.monotonic() + 30
-        while observer.poll(0.2) or not observer.latency_ms:
-            assert time.monotonic() < deadline
+    with observing(shop) as observer:
         offers = observer.newest["next-best-offers"]
         for customer, blob in offers.items():
             told = json.loads(blob)
-            offers[customer] = json.dumps(
-                {**told, "offers": [{**o, "title": "[/b] [red]tea"} for o in told["offers"]]}
-            ).encode()
-        console = Console(record=True, width=160)
-        console.print(Dashboard(observer, "a note").render())
-    finally:
-        observer.close()
-    assert "[/b] [red]tea" in console.export_text()
+            told["offers"] = [{**offer, "title": "[/b] [red]tea"} for offer in told["offers"]]
+            offers[customer] = json.dumps(told).encode()
+        assert "[/b] [red]tea" in drawn(observer)
