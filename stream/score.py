@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import NamedTuple
 
 from features.aggregations.base import Times
@@ -9,7 +11,7 @@ from features.store import Entry
 from features.store.base import bucket_of
 from features.vectors import contract
 from models.manifest import ManifestError
-from models.registry import SHIPPED, Model, check_features, load, variants
+from models.registry import SHIPPED, Model, check_features, load, names, variants
 from stream.ageing import Ageing, index_of, rank_of
 from stream.alerting import Alerting, as_of_ms
 from stream.decode import DecodedBatch
@@ -27,6 +29,8 @@ from stream.scorers import NextBestOfferScorer, ReorderScorer, Scorer, StockoutS
 from stream.settings import ModelSettings
 from stream.topology import CONSUMED, FEATURE_LOG
 
+log = logging.getLogger(__name__)
+
 #: Which scorer runs a model's task.
 SCORERS: dict[str, type[Scorer]] = {
     "reorder": ReorderScorer,
@@ -37,6 +41,9 @@ SCORERS: dict[str, type[Scorer]] = {
 
 def load_models(settings: ModelSettings) -> dict[str, Model]:
     """The models that the topology names, checked against the features that the engine has.
+
+    A registry with released models that has none of a name leaves it to the shipped one, and that is logged: who
+    releases a model of their own into a registry of their own need not copy the others.
 
     Raises:
         UsageError: a model is missing, broken, or does not fit its features, or none has the variant.
@@ -50,13 +57,22 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
     models = {}
     try:
         for name in SCORERS:
-            model = load(directory, name, settings.versions.get(name), settings.variant)
+            model = load(_holder(name, directory), name, settings.versions.get(name), settings.variant)
             wanted = contract(model.manifest.vector)
             check_features(model.manifest, wanted.features, wanted.reads, wanted.heads)
             models[name] = model
     except ManifestError as error:
         raise UsageError(f"{error} (see `tidecast models list`)") from error
     return models
+
+
+def _holder(name: str, directory: Path) -> Path:
+    """The registry that a model is taken from."""
+    there = names(directory)
+    if name in there or not there:
+        return directory
+    log.warning("%s has no model %r, it has %s: the shipped one scores", directory, name, there)
+    return SHIPPED
 
 
 class Aged(NamedTuple):

@@ -98,7 +98,9 @@ class WorkerSettings(_Section):
 class ModelSettings(_Section):
     """Which models run, and how much they tell."""
 
-    directory: Path | None = Field(None, description="model registry; null: the models that are shipped")
+    directory: Path | None = Field(
+        None, description="model registry; what it has none of, or all where it is null, is the model that is shipped"
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
     variant: str | None = Field(
         None, description="take 0.10.0+households before 0.10.0, say, of the models that have such a version"

@@ -48,6 +48,8 @@ def list_(directory: Directory = None) -> None:
         metrics = ", ".join(f"{m.name} {m.value:.3f}" for m in manifest.metrics[:4])
         table.add_row(name, version, fits, manifest.training.trained_until, escape(manifest.training.data), metrics)
     Console().print(table)
+    if missing := [name for name in names(SHIPPED) if name not in names(registry)]:
+        typer.echo(f"not in {registry}, so the shipped ones score: {', '.join(missing)}")
 
 
 @models.command()

@@ -259,6 +259,27 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         load_models(ModelSettings(directory=tmp_path))
 
 
+def test_a_registry_of_one_model_leaves_the_others_to_the_shipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = SHIPPED / "reorder" / versions(SHIPPED, "reorder")[-1]
+    (tmp_path / "reorder").mkdir()
+    (tmp_path / "reorder" / newest.name).symlink_to(newest)
+
+    models = load_models(ModelSettings(directory=tmp_path))
+
+    assert {name: model.directory.parents[1] for name, model in models.items()} == {
+        "reorder": tmp_path,
+        "stockout": SHIPPED,
+        "next-best-offer": SHIPPED,
+    }
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"{tmp_path} has no model {name!r}, it has ['reorder']: the shipped one scores"
+        for name in ("stockout", "next-best-offer")
+    ]
+
+
 def test_a_variant_is_taken_of_the_models_that_have_it() -> None:
     usual, households = load_models(ModelSettings()), load_models(ModelSettings(variant="households"))
     assert households.keys() == usual.keys()
