@@ -99,7 +99,7 @@ class ModelSettings(_Section):
     """Which models run, and how much they tell."""
 
     directory: Path | None = Field(
-        None, description="model registry; what it has none of, or all where it is null, is the model that is shipped"
+        None, description="model registry; of models that it has none of, the shipped ones score; null: all of them"
     )
     versions: dict[str, str] = Field(default_factory=dict, description="pinned versions by model name; else newest")
     variant: str | None = Field(

@@ -24,7 +24,7 @@ BESIDE = ("tests/export", "tests/docs", "tests/features", "tests/models", "tests
 _PYTEST = (sys.executable, "-m", "pytest", "--cov")
 _INTERRUPTED = 130
 _UNASKED = 2
-#: Twice what a run was seen to take: brokers' segments, stores, models that are made and released.
+#: More than twice what a run was seen to take: brokers' segments, stores, models that are made and released.
 _ROOM_BYTES = 1 << 30
 
 
