@@ -42,12 +42,15 @@ def verify(task: Task, network: Any, session: Session, inputs_of: InputsOf) -> V
         inputs = inputs_of(batch, batch)
         outputs = session.run(inputs, rows=batch, shared=task.shared)
         expected = reference(network, task.task, inputs)
-        aligned = task.aligned(expected, outputs)
+        aligned, subtracted = task.aligned(expected, outputs), task.subtracted(inputs)
         for name, value in expected.items():
-            difference, share = _difference(value, aligned[name])
-            absolute, relative = max(absolute, difference), max(relative, share)
-            if difference > _ABSOLUTE and share > _RELATIVE:
-                problems.append(f"batch {batch}: {name} differs by {difference:.2g} ({share:.2g} relative)")
+            gap, share = gaps(value, aligned[name], subtracted.get(name))
+            absolute = max(absolute, float(gap.max(initial=0.0)))
+            relative = max(relative, float(share.max(initial=0.0)))
+            if (wrong := (gap > _ABSOLUTE) & (share > _RELATIVE)).any():
+                worst = np.unravel_index(np.argmax(np.where(wrong, share, -1.0)), share.shape)
+                told = f"{gap[worst]:.2g} ({share[worst]:.2g} relative)"
+                problems.append(f"batch {batch}: {name} differs in {wrong.sum():,} places, by {told} where it is worst")
         first = next(iter(expected))
         if others := swapped(expected[first], outputs[first]):
             problems.append(f"batch {batch}: {others} rows are ranked otherwise by {first}")
@@ -102,10 +105,30 @@ def swapped(expected: NDArray[Any], given: NDArray[Any], tie: float = 1e-6) -> i
     return int((highest[below] > found).sum())
 
 
-def _difference(expected: NDArray[Any], given: NDArray[Any]) -> tuple[float, float]:
-    """Largest absolute difference, and the largest relative to max(|expected|, 1e-2); equal NaN do not differ."""
-    if expected.shape != given.shape or not np.array_equal(np.isnan(expected), np.isnan(given)):
-        return float("inf"), float("inf")
-    gap = np.nan_to_num(np.abs(expected.astype(np.float64) - given))
-    scale = np.maximum(np.nan_to_num(np.abs(expected.astype(np.float64))), 1e-2)
-    return float(gap.max(initial=0.0)), float((gap / scale).max(initial=0.0))
+def gaps(
+    expected: NDArray[Any], given: NDArray[Any], subtracted: NDArray[Any] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far outputs are from torch's, each by itself.
+
+    Args:
+        expected, given: of one shape.
+        subtracted: what has been taken from a larger number to get them, of that shape, where they are so made.
+
+    Returns:
+        Absolute, and relative to the largest of |expected|, 1e-2, and a hundredth of what was subtracted, of which
+        float32 keeps no more than seven digits. Equal NaN do not differ; where one is NaN, or the shapes are not
+        equal, the gap has no end.
+
+    >>> gaps(np.array([200.0, 0.5]), np.array([200.1, 0.5]))[1].round(6).tolist()
+    [0.0005, 0.0]
+    >>> gaps(np.array([2.0]), np.array([2.01]), np.array([30_000.0]))[1].round(8).tolist()
+    [3.333e-05]
+    """
+    if expected.shape != given.shape:
+        return np.full(1, np.inf), np.full(1, np.inf)
+    wanted, found = expected.astype(np.float64), given.astype(np.float64)
+    gap = np.where(np.isnan(wanted) != np.isnan(found), np.inf, np.nan_to_num(np.abs(wanted - found), posinf=np.inf))
+    scale = np.maximum(np.nan_to_num(np.abs(wanted)), 1e-2)
+    if subtracted is not None:
+        scale = np.maximum(scale, np.nan_to_num(np.abs(subtracted.astype(np.float64))) / 100.0)
+    return gap, gap / scale

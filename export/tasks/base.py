@@ -125,6 +125,10 @@ class Task(ABC):
         """The outputs in the order in which torch tells them, where rounding decides between equals."""
         return outputs
 
+    def subtracted(self, inputs: Arrays) -> Arrays:
+        """Of outputs that are a difference of larger numbers, what was subtracted, by the output's name."""
+        return {}
+
     def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
         """The optional parts of the graph that were trained."""
         return []

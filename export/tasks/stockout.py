@@ -181,6 +181,10 @@ class Stockout(Task):
         """Risks outside [0, 1], quantiles that cross, or anything not finite where it should be known."""
         return broken(inputs, outputs)
 
+    def subtracted(self, inputs: Arrays) -> Arrays:
+        """What is to be ordered is what is wanted less what is there."""
+        return {"order_quantity": inputs["position"]}
+
     def heads(self, network: Any, arrays: Arrays, origin: Origin) -> list[Head]:
         """Hours, days and shelves, where they were trained."""
         if not network.knows_hours:
