@@ -35,6 +35,12 @@ def names(directory: Path) -> list[str]:
     return sorted(d.name for d in directory.glob("*") if d.is_dir() and all_versions(directory, d.name))
 
 
+def holder(directory: Path, name: str) -> Path:
+    """The registry that a model is taken from: the shipped one where this has released models, but none of the name."""
+    there = names(directory)
+    return SHIPPED if there and name not in there else directory
+
+
 def variants(directory: Path) -> list[str]:
     """The variants that any model in a registry has."""
     of_all = (variant_of(version) for name in names(directory) for version in all_versions(directory, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import NamedTuple
 
 from features.aggregations.base import Times
@@ -11,7 +10,7 @@ from features.store import Entry
 from features.store.base import bucket_of
 from features.vectors import contract
 from models.manifest import ManifestError
-from models.registry import SHIPPED, Model, check_features, load, names, variants
+from models.registry import SHIPPED, Model, check_features, holder, load, names, variants
 from stream.ageing import Ageing, index_of, rank_of
 from stream.alerting import Alerting, as_of_ms
 from stream.decode import DecodedBatch
@@ -57,22 +56,16 @@ def load_models(settings: ModelSettings) -> dict[str, Model]:
     models = {}
     try:
         for name in SCORERS:
-            model = load(_holder(name, directory), name, settings.versions.get(name), settings.variant)
+            found = holder(directory, name)
+            if found != directory:
+                log.warning("%s has no model %r, it has %s: the shipped one scores", directory, name, names(directory))
+            model = load(found, name, settings.versions.get(name), settings.variant)
             wanted = contract(model.manifest.vector)
             check_features(model.manifest, wanted.features, wanted.reads, wanted.heads)
             models[name] = model
     except ManifestError as error:
         raise UsageError(f"{error} (see `tidecast models list`)") from error
     return models
-
-
-def _holder(name: str, directory: Path) -> Path:
-    """The registry that a model is taken from."""
-    there = names(directory)
-    if name in there or not there:
-        return directory
-    log.warning("%s has no model %r, it has %s: the shipped one scores", directory, name, there)
-    return SHIPPED
 
 
 class Aged(NamedTuple):

@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 BESIDE = ("tests/export", "tests/docs", "tests/features", "tests/models", "tests/protocol")
 _PYTEST = (sys.executable, "-m", "pytest", "--cov")
 _INTERRUPTED = 130
-_UNASKED = 2
+_CRAMPED = 2
 #: More than twice what a run was seen to take: brokers' segments, stores, models that are made and released.
 _ROOM_BYTES = 1 << 30
 
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return subprocess.call([*_PYTEST, "--cov-report=term", *arguments])
     if told := _cramped():
         print(told, file=sys.stderr)
-        return _UNASKED
+        return _CRAMPED
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         first, second = (_place(Path(scratch) / half) for half in ("others", "beside"))

@@ -27,7 +27,7 @@ def list_(directory: Directory = None) -> None:
     """
     from features.vectors import contract
     from models.manifest import ManifestError, all_versions
-    from models.registry import SHIPPED, check_features, load, names
+    from models.registry import SHIPPED, check_features, holder, load, names
 
     registry = directory or SHIPPED
     table = Table(box=None, header_style="dim")
@@ -48,7 +48,7 @@ def list_(directory: Directory = None) -> None:
         metrics = ", ".join(f"{m.name} {m.value:.3f}" for m in manifest.metrics[:4])
         table.add_row(name, version, fits, manifest.training.trained_until, escape(manifest.training.data), metrics)
     Console().print(table)
-    if missing := [name for name in names(SHIPPED) if name not in names(registry)]:
+    if missing := [name for name in names(SHIPPED) if holder(registry, name) != registry]:
         typer.echo(f"not in {registry}, so the shipped ones score: {', '.join(missing)}")
 
 

@@ -230,6 +230,15 @@ def test_variants_are_listed_and_shown(tidecast: Any) -> None:
     tidecast("run", "--set", "models.variant=spain").refused("models.variant spain: no model in ")
 
 
+def test_models_that_a_registry_leaves_to_the_shipped_are_listed(tidecast: Any, tmp_path: Path) -> None:
+    newest = SHIPPED / "reorder" / versions(SHIPPED, "reorder")[-1]
+    (tmp_path / "reorder").mkdir()
+    (tmp_path / "reorder" / newest.name).symlink_to(newest)
+    listed = tidecast("models", "list", "-d", str(tmp_path))
+    assert f"not in {tmp_path}, so the shipped ones score: next-best-offer, stockout\n" in listed.out
+    assert "so the shipped ones score" not in tidecast("models", "list").out
+
+
 def test_models_that_are_not_there(tidecast: Any, tmp_path: Path) -> None:
     tidecast("models", "list", "-d", str(tmp_path)).refused(f"there is no released model in {tmp_path}")
     tidecast("models", "show", "nope").refused("there is no model 'nope'")
